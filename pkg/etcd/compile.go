@@ -1,0 +1,249 @@
+package etcd
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/etcdimg/etcdimg/pkg/lock"
+)
+
+// Store keeps binaries by content, and records that tell which binary a key
+// produced. pkg/cache is one.
+type Store interface {
+	// PutFile moves a file into the store.
+	PutFile(ctx context.Context, path string) (digest string, size int64, err error)
+	// Open returns verified content.
+	Open(digest string) (*os.File, error)
+	// Has tells whether there is content, unverified.
+	Has(digest string) bool
+	// ReadRecord fails where there is no record.
+	ReadRecord(kind, key string, v any) error
+	WriteRecord(kind, key string, v any) error
+	// Lock keeps other processes, and other goroutines, from the same key.
+	Lock(ctx context.Context, kind, key string) (unlock func(), err error)
+	// TempDir is on the store's file system, so that PutFile can rename.
+	TempDir() (dir string, remove func(), err error)
+}
+
+// recordKind is the kind of the store's records: one Binary for each key.
+const recordKind = "binaries"
+
+// Compiler compiles pinned etcd versions.
+type Compiler struct {
+	Go     *Go
+	Store  Store
+	Events func(Event) // may be nil; called from the goroutines that compile
+}
+
+// Compile returns binaries of a pinned etcd version for a GOARCH. Those that
+// the store has cost nothing: no process is started, and the machine needs no
+// Go. All that are missing are compiled by one go build.
+//
+// When ctx ends, the go command and every compiler that it started have ended
+// before Compile returns, and the store has nothing of theirs. Several calls
+// may run at the same time; calls for the same binaries wait for one another,
+// across processes too.
+func (c *Compiler) Compile(ctx context.Context, pin lock.Etcd, arch string, binaries []string) (Binaries, error) {
+	if err := checkPin(pin, arch, binaries); err != nil {
+		return nil, err
+	}
+	found, missing := c.lookup(pin, arch, binaries)
+	if len(missing) == 0 {
+		c.emit(pin, arch, Reused, "")
+		return found, nil
+	}
+	unlock, err := c.lock(ctx, pin, arch)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if found, missing = c.lookup(pin, arch, binaries); len(missing) == 0 {
+		c.emit(pin, arch, Reused, "")
+		return found, nil
+	}
+	made, err := c.compile(ctx, pin, arch, missing)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(found, made)
+	c.emit(pin, arch, Compiled, "")
+	return found, nil
+}
+
+// Has tells whether Compile would find every one of the binaries in the store.
+func (c *Compiler) Has(pin lock.Etcd, arch string, binaries []string) bool {
+	_, missing := c.lookup(pin, arch, binaries)
+	return len(missing) == 0
+}
+
+// lookup returns the binaries that the store has, and the names of the others,
+// sorted.
+func (c *Compiler) lookup(pin lock.Etcd, arch string, binaries []string) (Binaries, []string) {
+	found, missing := Binaries{}, []string(nil)
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(binaries))) {
+		var b Binary
+		if err := c.Store.ReadRecord(recordKind, key(pin, arch, pin.Packages[name]), &b); err == nil && b.Size > 0 && c.Store.Has(b.Digest) {
+			found[name] = b
+		} else {
+			missing = append(missing, name)
+		}
+	}
+	return found, missing
+}
+
+// lock takes the lock of all binaries of a pin and an architecture, and tells
+// when it has to wait for it.
+func (c *Compiler) lock(ctx context.Context, pin lock.Etcd, arch string) (func(), error) {
+	// The store does not say whether a lock is free, only that it took long.
+	told := time.AfterFunc(time.Second, func() { c.emit(pin, arch, Waiting, "") })
+	defer told.Stop()
+	unlock, err := c.Store.Lock(ctx, recordKind, key(pin, arch, ""))
+	if err != nil {
+		return nil, fmt.Errorf("waiting for the compiler of etcd %s for %s: %w", pin.Version, arch, err)
+	}
+	return unlock, nil
+}
+
+// compile runs go build, looks at what it made, and stores it.
+func (c *Compiler) compile(ctx context.Context, pin lock.Etcd, arch string, names []string) (Binaries, error) {
+	doing := fmt.Sprintf("compiling etcd %s for %s", pin.Version, arch)
+	h, err := c.Go.find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w, err := c.workspace(pin)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	defer w.remove()
+
+	args := append([]string{"build", "-v", "-o", w.out + string(filepath.Separator)}, flags()...)
+	args = append(args, "-ldflags", linkerFlags(pin.Variables))
+	for _, name := range names {
+		args = append(args, pin.Packages[name])
+	}
+	c.emit(pin, arch, Compiling, "")
+	if err := c.run(ctx, h, w, pin, arch, doing, args); err != nil {
+		return nil, err
+	}
+
+	made := Binaries{}
+	for _, name := range names {
+		pkg := pin.Packages[name]
+		file := filepath.Join(w.out, outputName(pkg))
+		if err := checkBinary(file, pin, arch, pkg); err != nil {
+			return nil, fmt.Errorf("%s: %s is not what was to be made: %w", doing, name, err)
+		}
+		// Whatever the umask was.
+		if err := os.Chmod(file, 0o644); err != nil {
+			return nil, fmt.Errorf("%s: %w", doing, err)
+		}
+		digest, size, err := c.Store.PutFile(ctx, file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: storing %s: %w", doing, name, err)
+		}
+		made[name] = Binary{Digest: digest, Size: size}
+	}
+	// Records come last: one that is there speaks of content that is there.
+	for _, name := range names {
+		if err := c.Store.WriteRecord(recordKind, key(pin, arch, pin.Packages[name]), made[name]); err != nil {
+			return nil, fmt.Errorf("%s: recording %s: %w", doing, name, err)
+		}
+	}
+	return made, nil
+}
+
+// workspace is a temporary directory with a wrapper module in it.
+type workspace struct {
+	module, out, temp string
+	remove            func()
+}
+
+func (c *Compiler) workspace(pin lock.Etcd) (workspace, error) {
+	dir, remove, err := c.Store.TempDir()
+	if err != nil {
+		return workspace{}, err
+	}
+	w := workspace{module: filepath.Join(dir, "module"), out: filepath.Join(dir, "out"), temp: filepath.Join(dir, "temp"), remove: remove}
+	for _, d := range []string{w.module, w.out, w.temp} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			remove()
+			return workspace{}, err
+		}
+	}
+	for name, content := range map[string]string{"go.mod": pin.GoMod, "go.sum": pin.GoSum} {
+		if err := os.WriteFile(filepath.Join(w.module, name), []byte(content), 0o600); err != nil {
+			remove()
+			return workspace{}, err
+		}
+	}
+	return w, nil
+}
+
+// run runs the go command in a workspace and turns its failure into words.
+func (c *Compiler) run(ctx context.Context, h *host, w workspace, pin lock.Etcd, arch, doing string, args []string) error {
+	stderr := &output{onLine: func(line string) {
+		if what, ok := strings.CutPrefix(line, downloading); ok {
+			c.emit(pin, arch, Downloading, what)
+		} else if packageLine.MatchString(line) {
+			c.emit(pin, arch, Compiling, line)
+		}
+	}}
+	env := append(h.base(pin.Toolchain), target(pin, arch)...)
+	cmd := Command{Path: h.path, Args: args, Env: append(env, "GOTMPDIR="+w.temp), Dir: w.module, Stderr: stderr}
+	if err := c.Go.runner.Run(ctx, cmd); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+		return diagnose(doing, err, stderr, h, pin.Toolchain)
+	}
+	return nil
+}
+
+// Prefetch downloads what compiling the binaries needs, the toolchain
+// included, and no more: modules that only tests or other systems need stay
+// where they are. It does nothing where the store has the binaries for all of
+// the architectures. Compiling without it works as well; with it, compilers
+// that run at the same time do not begin by fetching the same things, and what
+// can not be fetched is told before anything is compiled.
+func (c *Compiler) Prefetch(ctx context.Context, pin lock.Etcd, archs, binaries []string) error {
+	for _, arch := range archs {
+		if err := checkPin(pin, arch, binaries); err != nil {
+			return err
+		}
+	}
+	i := slices.IndexFunc(archs, func(arch string) bool { return !c.Has(pin, arch, binaries) })
+	if i < 0 {
+		return nil
+	}
+	h, err := c.Go.find(ctx)
+	if err != nil {
+		return err
+	}
+	doing := "downloading the modules of etcd " + pin.Version
+	w, err := c.workspace(pin)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	defer w.remove()
+	args := append([]string{"list"}, flags()...)
+	args = append(args, "-deps", "-f", "")
+	for _, name := range slices.Sorted(slices.Values(binaries)) {
+		args = append(args, pin.Packages[name])
+	}
+	// Architectures differ in files, hardly ever in modules: one stands for
+	// all, and a compiler still fetches what only its own needs.
+	return c.run(ctx, h, w, pin, archs[i], doing, args)
+}
+
+func (c *Compiler) emit(pin lock.Etcd, arch string, stage Stage, detail string) {
+	if c.Events != nil {
+		c.Events(Event{Version: pin.Version, Arch: arch, Stage: stage, Detail: detail})
+	}
+}

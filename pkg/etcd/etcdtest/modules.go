@@ -1,0 +1,99 @@
+package etcdtest
+
+import (
+	"fmt"
+	"strings"
+)
+
+// language is the go line of every module: old enough for any toolchain.
+const language = "1.21"
+
+// modules are the files of the look-alikes of one etcd version, by module path.
+func modules(version string) map[string]map[string]string {
+	const api = "go.etcd.io/etcd/api/v3"
+	goMod := func(path string, needs ...string) string {
+		s := fmt.Sprintf("module %s\n\ngo %s\n", path, language)
+		for _, n := range needs {
+			s += fmt.Sprintf("\nrequire %s v%s\n", n, version)
+		}
+		return s
+	}
+	program := func(path, source string) map[string]string {
+		return map[string]string{"go.mod": goMod(path, api), "main.go": source}
+	}
+	return map[string]map[string]string{
+		api: {
+			"go.mod":             goMod(api),
+			"version/version.go": fmt.Sprintf(versionSource, version, minor(version)),
+		},
+		"go.etcd.io/etcd/server/v3":  program("go.etcd.io/etcd/server/v3", serverSource),
+		"go.etcd.io/etcd/etcdctl/v3": program("go.etcd.io/etcd/etcdctl/v3", fmt.Sprintf(clientSource, "etcdctl")),
+		"go.etcd.io/etcd/etcdutl/v3": program("go.etcd.io/etcd/etcdutl/v3", fmt.Sprintf(clientSource, "etcdutl")),
+	}
+}
+
+// minor is MAJOR.MINOR of a version.
+func minor(version string) string {
+	parts := strings.SplitN(version, ".", 3)
+	return strings.Join(parts[:min(2, len(parts))], ".")
+}
+
+// The sources import as little as they can: each package that they need is
+// compiled once for every architecture that a test asks for.
+const (
+	versionSource = `// Package version says which version this claims to be.
+package version
+
+var (
+	Version    = %q
+	APIVersion = %q
+	GitSHA     = "Not provided"
+)
+`
+
+	serverSource = `// Command server looks like etcd.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"go.etcd.io/etcd/api/v3/version"
+)
+
+func main() {
+	if len(os.Args) == 2 && (os.Args[1] == "--version" || os.Args[1] == "-version") {
+		os.Stdout.WriteString("etcd Version: " + version.Version + "\nGit SHA: " + version.GitSHA +
+			"\nGo Version: " + runtime.Version() + "\nGo OS/Arch: " + runtime.GOOS + "/" + runtime.GOARCH + "\n")
+		return
+	}
+	for _, a := range os.Args {
+		os.Stdout.WriteString(a + "\n")
+	}
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT)
+	<-c
+}
+`
+
+	clientSource = `// Command client looks like an etcd client.
+package main
+
+import (
+	"os"
+
+	"go.etcd.io/etcd/api/v3/version"
+)
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == "version" {
+		os.Stdout.WriteString(%[1]q + " version: " + version.Version + "\nAPI version: " + version.APIVersion + "\n")
+		return
+	}
+	os.Stderr.WriteString(%[1]q + ": only version is known here\n")
+	os.Exit(1)
+}
+`
+)

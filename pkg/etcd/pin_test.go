@@ -1,0 +1,74 @@
+package etcd
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/etcdimg/etcdimg/pkg/lock"
+)
+
+func TestKeyOfABinaryChangesWithEverythingThatDeterminesIt(t *testing.T) {
+	const pkg = "go.etcd.io/etcd/server/v3"
+	pin := func(change func(*lock.Etcd)) lock.Etcd {
+		p := lock.Etcd{Version: "3.6.16", Toolchain: "go1.27.4", GoMod: "module x\n", GoSum: "y\n",
+			Variables: map[string]string{"a.b": "c"}, Settings: map[string]string{"GOAMD64": "v2"}}
+		change(&p)
+		return p
+	}
+	same := func(*lock.Etcd) {}
+	keys := map[string]string{"": key(pin(same), "amd64", pkg)}
+	for name, k := range map[string]string{
+		"toolchain":    key(pin(func(p *lock.Etcd) { p.Toolchain = "go1.27.3" }), "amd64", pkg),
+		"go.mod":       key(pin(func(p *lock.Etcd) { p.GoMod += "\n" }), "amd64", pkg),
+		"go.sum":       key(pin(func(p *lock.Etcd) { p.GoSum += "\n" }), "amd64", pkg),
+		"variable":     key(pin(func(p *lock.Etcd) { p.Variables["a.b"] = "d" }), "amd64", pkg),
+		"level":        key(pin(func(p *lock.Etcd) { p.Settings["GOAMD64"] = "v3" }), "amd64", pkg),
+		"fips":         key(pin(func(p *lock.Etcd) { p.Settings["GOFIPS140"] = "v1.0.0" }), "amd64", pkg),
+		"architecture": key(pin(same), "arm64", pkg),
+		"package":      key(pin(same), "amd64", "go.etcd.io/etcd/etcdctl/v3"),
+		"none":         key(pin(same), "amd64", ""),
+	} {
+		for other, o := range keys {
+			if o == k {
+				t.Errorf("changing the %q changes the key no more than %q", name, other)
+			}
+		}
+		keys[name] = k
+	}
+	if key(pin(func(p *lock.Etcd) { p.Settings["GOARM64"] = "v9.0" }), "amd64", pkg) != keys[""] {
+		t.Error("a level of arm64 changes the key of amd64")
+	}
+	if key(pin(func(p *lock.Etcd) { maps.DeleteFunc(p.Settings, func(k, _ string) bool { return k == "GOAMD64" }) }), "amd64", pkg) !=
+		key(pin(func(p *lock.Etcd) { p.Settings["GOAMD64"] = "v1" }), "amd64", pkg) {
+		t.Error("the default level written out changes the key")
+	}
+}
+
+func TestOutputNamesAreTheGoCommands(t *testing.T) {
+	for pkg, want := range map[string]string{
+		"go.etcd.io/etcd/server/v3":   "server",
+		"go.etcd.io/etcd/etcdctl/v3":  "etcdctl",
+		"github.com/coreos/etcd":      "etcd",
+		"go.etcd.io/etcd/etcdctl":     "etcdctl",
+		"mirror.example/v/cmd/server": "server",
+	} {
+		if got := outputName(pkg); got != want {
+			t.Errorf("%s is %s, not %s", pkg, got, want)
+		}
+	}
+}
+
+func TestEveryLineHasItsNewestVersionEmbedded(t *testing.T) {
+	for _, l := range catalogue() {
+		v, err := parseVersion(l.Newest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, err := embedded(v); !ok || err != nil {
+			t.Errorf("%s: embedded: %v, %v", l.Newest, ok, err)
+		}
+		if v.line() != l.Name {
+			t.Errorf("%s is not of the line %s", l.Newest, l.Name)
+		}
+	}
+}

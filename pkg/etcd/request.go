@@ -1,0 +1,133 @@
+package etcd
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/module"
+)
+
+// Request is what a profile asks for about one etcd version.
+type Request struct {
+	Version   string            // MAJOR.MINOR.PATCH
+	From      string            // "source"; "" means the same
+	Binaries  []string          // of etcd, etcdctl, etcdutl; none means all that the line has
+	Toolchain string            // go1.27.4; "" means DefaultToolchain
+	Bump      map[string]string // module path → version: dependencies to raise above etcd's own pins
+	FIPS      bool              // compile with Go's certified FIPS 140-3 module
+	GOAMD64   string            // v1 to v4; "" means v1
+	GOARM64   string            // v8.0 to v9.5, with ,lse and ,crypto; "" means v8.0
+	GOPPC64   string            // power8 to power10; "" means power8
+}
+
+// KeyError says which key of a profile is wrong, so that whoever read the
+// profile can tell the line.
+type KeyError struct {
+	Key   string // as in a profile: etcd.toolchain
+	Value string
+	Err   error // what is wrong and what to do
+}
+
+func (e *KeyError) Error() string { return e.Key + ": " + e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// fipsModule is the version of Go's cryptographic module that has a FIPS
+// 140-3 certificate. Every toolchain since go1.24 carries it.
+const (
+	fipsModule    = "v1.0.0"
+	fipsToolchain = "go1.24"
+)
+
+// levels are the settings of an architecture's level: what may be written, and
+// what the go command itself takes where nothing is set. They are always
+// passed on, as a distribution may have built its go with other defaults.
+var levels = map[string]struct {
+	setting string
+	form    *regexp.Regexp
+	base    string
+	example string
+}{
+	"amd64":   {"GOAMD64", regexp.MustCompile(`^v[1-4]$`), "v1", "v1, v2, v3 or v4"},
+	"arm64":   {"GOARM64", regexp.MustCompile(`^v(8\.[0-9]|9\.[0-5])(,lse)?(,crypto)?$`), "v8.0", "v8.0 to v8.9 or v9.0 to v9.5"},
+	"ppc64le": {"GOPPC64", regexp.MustCompile(`^power(8|9|10)$`), "power8", "power8, power9 or power10"},
+	"s390x":   {},
+}
+
+// Check tells what can be told about a request without looking anywhere. Each
+// of the errors that it joins is a *KeyError.
+func (r Request) Check() error {
+	var errs []error
+	wrong := func(key, value, format string, args ...any) {
+		errs = append(errs, &KeyError{Key: key, Value: value, Err: fmt.Errorf(format, args...)})
+	}
+	v, err := parseVersion(r.Version)
+	if err != nil {
+		wrong("etcd.versions", r.Version, "%w", err)
+	} else if l, err := line(v); err != nil {
+		wrong("etcd.versions", r.Version, "%w", err)
+	} else {
+		for _, name := range r.Binaries {
+			if _, ok := l.Programs[name]; !ok {
+				wrong("etcd.binaries", name, "etcd %s has no %q; choose of %s", l.Name, name, strings.Join(l.binaries(), ", "))
+			}
+		}
+	}
+	switch r.From {
+	case "", "source":
+	case "release":
+		wrong("etcd.from", r.From, "official releases are not supported by this version; use from: source")
+	default:
+		wrong("etcd.from", r.From, "%q is not known; use source", r.From)
+	}
+	if err := checkToolchain(r.toolchain()); err != nil {
+		wrong("etcd.toolchain", r.Toolchain, "%w", err)
+	} else if r.FIPS && olderGo(r.toolchain(), fipsToolchain) {
+		wrong("etcd.fips", "true", "%s has no FIPS 140-3 module; use %s or newer", r.toolchain(), fipsToolchain)
+	}
+	for _, path := range slices.Sorted(maps.Keys(r.Bump)) {
+		to := r.Bump[path]
+		if err := module.CheckPath(path); err != nil {
+			wrong("etcd.bump", path, "%q is not a module path: %w", path, err)
+		} else if module.CanonicalVersion(to) != to || to == "" {
+			wrong("etcd.bump", path, "%s: %q is not a version; write it complete, such as v1.83.2", path, to)
+		} else if err := module.Check(path, to); err != nil {
+			wrong("etcd.bump", path, "%w", err)
+		}
+	}
+	for arch, value := range map[string]string{"amd64": r.GOAMD64, "arm64": r.GOARM64, "ppc64le": r.GOPPC64} {
+		if l := levels[arch]; value != "" && !l.form.MatchString(value) {
+			wrong("etcd."+strings.ToLower(l.setting), value, "%q is not a level of %s; choose %s", value, arch, l.example)
+		}
+	}
+	slices.SortStableFunc(errs, func(a, b error) int {
+		return strings.Compare(a.(*KeyError).Key, b.(*KeyError).Key)
+	})
+	return errors.Join(errs...)
+}
+
+func (r Request) toolchain() string {
+	if r.Toolchain == "" {
+		return DefaultToolchain
+	}
+	return r.Toolchain
+}
+
+// settings are the request's environment settings for the compiler.
+func (r Request) settings() map[string]string {
+	s := map[string]string{}
+	if r.FIPS {
+		s["GOFIPS140"] = fipsModule
+	}
+	for name, value := range map[string]string{"GOAMD64": r.GOAMD64, "GOARM64": r.GOARM64, "GOPPC64": r.GOPPC64} {
+		if value != "" {
+			s[name] = value
+		}
+	}
+	return s
+}
