@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/etcdimg/etcdimg/pkg/build"
+	"github.com/etcdimg/etcdimg/pkg/image"
+	"github.com/etcdimg/etcdimg/pkg/profile"
+)
+
+// buildFlags are the flags of the build command.
+type buildFlags struct {
+	out        string
+	archs      []string
+	tags       []string
+	output     string
+	jobs       int
+	refresh    bool
+	skipSuites []string
+}
+
+func newBuildCommand() *cobra.Command {
+	var f buildFlags
+	cmd := &cobra.Command{
+		Use:   "build PROFILE",
+		Short: "Build a profile's images into an OCI layout or an archive",
+		Example: `  etcdimg build configs/hardened.yaml
+  etcdimg build configs/hardened.yaml --arch host -o etcd.tar && docker load -i etcd.tar`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().StringVarP(&f.out, "out", "o", "", "where to write: a directory (OCI layout), or a file that ends in .tar (for docker load, podman load, skopeo) (default dist/<profile>)")
+	cmd.Flags().StringSliceVar(&f.archs, "arch", nil, "build for this architecture only, or for the machine's own: host (repeatable)")
+	cmd.Flags().StringSliceVarP(&f.tags, "tag", "t", nil, "TAG or NAME:TAG in place of the profile's tag (repeatable)")
+	cmd.Flags().IntVarP(&f.jobs, "jobs", "j", defaultJobs(), "how many compilers to run at once")
+	cmd.Flags().BoolVar(&f.refresh, "refresh", false, "ask for newer package indexes even if the cached ones are less than an hour old")
+	cmd.Flags().StringSliceVar(&f.skipSuites, "skip-suite", nil, "SUITE:ARCH to do without where it can not be verified; recorded (repeatable)")
+	output := outputFlag(cmd, "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		f.output = *output
+		if err := checkOutput(cmd, f.output, "text", "json"); err != nil {
+			return err
+		}
+		return runBuild(cmd, args[0], f)
+	}
+	return cmd
+}
+
+// defaultJobs keeps a linker, which uses one core, and a compiler busy beside
+// each other without holding more programs in memory than that needs.
+func defaultJobs() int { return max(2, runtime.GOMAXPROCS(0)/4) }
+
+// buildReport is what build prints with --output json.
+type buildReport struct {
+	*build.Result
+	Output string   `json:"output"`
+	Tags   []string `json:"tags"`
+}
+
+func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
+	p, err := profile.Load(path)
+	if err != nil {
+		return err
+	}
+	archs, err := chooseArchs(cmd, p, f.archs)
+	if err != nil {
+		return err
+	}
+	name, err := imageName(cmd, p, f.tags)
+	if err != nil {
+		return err
+	}
+	epoch, err := sourceDateEpoch()
+	if err != nil {
+		return usagef(cmd, "%w", err)
+	}
+	if f.out == "" {
+		base := filepath.Base(path)
+		f.out = filepath.Join("dist", strings.TrimSuffix(base, filepath.Ext(base)))
+	}
+	c, err := openCache()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	quiet, _ := cmd.Flags().GetBool("quiet")
+	show := newProgress(cmd.ErrOrStderr(), quiet)
+	builder, err := build.New(build.Options{
+		Cache:      c,
+		Log:        newLogger(cmd, show),
+		Events:     show.event,
+		Jobs:       f.jobs,
+		Epoch:      epoch,
+		Environ:    os.Environ(),
+		AptDir:     "/etc/apt",
+		Refresh:    f.refresh,
+		SkipSuites: f.skipSuites,
+		Now:        time.Now(),
+	})
+	if err != nil {
+		show.close()
+		return err
+	}
+	result, err := resolveAndBuild(cmd.Context(), builder, p, archs, func(r *build.Result) error {
+		if strings.HasSuffix(f.out, ".tar") {
+			return image.WriteArchive(cmd.Context(), f.out, r.Index, name)
+		}
+		return image.WriteLayout(cmd.Context(), f.out, r.Index, name, c)
+	})
+	show.close()
+	if err != nil {
+		return err
+	}
+	return printBuild(cmd.OutOrStdout(), buildReport{result, f.out, name.Tags}, f.output)
+}
+
+func resolveAndBuild(ctx context.Context, b *build.Builder, p *profile.Profile, archs []profile.Arch, write func(*build.Result) error) (*build.Result, error) {
+	l, err := b.Resolve(ctx, p, archs)
+	if err != nil {
+		return nil, err
+	}
+	return b.Build(ctx, p, l, archs, write)
+}
+
+func printBuild(w io.Writer, r buildReport, output string) error {
+	if output == "json" {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	for _, img := range r.Images {
+		fmt.Fprintf(w, "%-8s %s  %5.1f MB in %d layers\n", img.Arch, img.Digest, float64(img.Size())/1e6, len(img.Layers))
+	}
+	fmt.Fprintf(w, "%-8s %s  %s:%s\n", "index", r.Digest, r.Output, strings.Join(r.Tags, ","))
+	return nil
+}
+
+func chooseArchs(cmd *cobra.Command, p *profile.Profile, names []string) ([]profile.Arch, error) {
+	if len(names) == 0 {
+		return p.Archs, nil
+	}
+	wanted := map[profile.Arch]bool{}
+	for _, name := range names {
+		arch, err := profile.ParseArch(name)
+		if err != nil {
+			return nil, usagef(cmd, "--arch %s: %w", name, err)
+		}
+		wanted[arch] = true
+	}
+	// Whatever the order of the flags, the images come in the profile's.
+	var archs []profile.Arch
+	for _, arch := range p.Archs {
+		if wanted[arch] {
+			archs = append(archs, arch)
+			delete(wanted, arch)
+		}
+	}
+	for _, arch := range profile.Archs() {
+		if wanted[arch] {
+			return nil, usagef(cmd, "--arch %s: the profile has archs %v", arch, p.Archs)
+		}
+	}
+	return archs, nil
+}
+
+func imageName(cmd *cobra.Command, p *profile.Profile, tags []string) (image.Name, error) {
+	name := image.Name{Repository: p.Name}
+	if len(tags) == 0 {
+		tag, err := p.ImageTag()
+		if err != nil {
+			return name, err
+		}
+		name.Tags = []string{tag}
+	}
+	repository := ""
+	for _, t := range tags {
+		tag := t
+		if i := strings.LastIndexByte(t, ':'); i >= 0 {
+			if repository != "" && repository != t[:i] {
+				return name, usagef(cmd, "--tag %s: all tags of one build need the same name, and another one has %s", t, repository)
+			}
+			repository, tag = t[:i], t[i+1:]
+			name.Repository = repository
+		}
+		if !profile.ValidTag(tag) {
+			return name, usagef(cmd, "--tag %s: %q is no tag: want letters, digits, underscores, dots and dashes, at most 128", t, tag)
+		}
+		name.Tags = append(name.Tags, tag)
+	}
+	return name, nil
+}

@@ -1,0 +1,249 @@
+// Package build is the pipeline: it calls the rooms before it in order — lock,
+// binaries and packages, file tree, layers, image — for all architectures of a
+// profile at once, and tells as events what is going on.
+//
+// It must not know flags or terminals, and does nothing itself that one of the
+// rooms could do.
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/etcdimg/etcdimg/pkg/cache"
+	"github.com/etcdimg/etcdimg/pkg/debian"
+	"github.com/etcdimg/etcdimg/pkg/etcd"
+	"github.com/etcdimg/etcdimg/pkg/image"
+	"github.com/etcdimg/etcdimg/pkg/layer"
+	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/profile"
+	"github.com/etcdimg/etcdimg/pkg/rootfs"
+)
+
+// Compiler gives the binaries of an etcd version.
+type Compiler interface {
+	// Compile returns the named binaries for a GOARCH, compiled or looked up.
+	Compile(ctx context.Context, l lock.Etcd, arch string, binaries []string) (map[string]rootfs.Content, error)
+	// Cached says whether Compile would be a look-up.
+	Cached(l lock.Etcd, arch string, binaries []string) bool
+	// Prefetch downloads what Compile needs and the cache lacks, so that
+	// compilers that run at once do not begin by fetching the same, and what
+	// can not be had is told before anything is compiled.
+	Prefetch(ctx context.Context, l lock.Etcd, archs, binaries []string) error
+}
+
+// Packages puts the pinned packages of one architecture into a tree.
+type Packages interface {
+	Install(ctx context.Context, t *rootfs.Tree, p *profile.Profile, l lock.Debian) error
+}
+
+// Builder builds images.
+type Builder struct {
+	Cache    *cache.Cache
+	Compiler Compiler
+	Packages Packages
+	Log      *slog.Logger
+	Events   func(Event) // called by several goroutines at once; may be nil
+	Jobs     int         // compilations at once, at least 1
+	Epoch    *time.Time  // SOURCE_DATE_EPOCH: the date of everything, where it is set
+
+	etcd   *etcd.Resolver
+	debian *debian.Resolver
+}
+
+// Result is a built index and what is in it.
+type Result struct {
+	Profile string  `json:"profile"`
+	Digest  string  `json:"digest"` // of the index
+	Images  []Image `json:"images"` // in the profile's order of architectures
+
+	Index v1.ImageIndex `json:"-"`
+}
+
+// Image is one image of a result.
+type Image struct {
+	Arch   string        `json:"arch"`
+	Digest string        `json:"digest"` // of the manifest
+	Layers []layer.Layer `json:"layers"` // lowest first
+}
+
+// Size is the sum of the compressed layers, in bytes.
+func (i Image) Size() int64 {
+	var n int64
+	for _, l := range i.Layers {
+		n += l.Size
+	}
+	return n
+}
+
+// attempts bounds how often a build starts over because something in the
+// cache turned out damaged while it was used. Every attempt removes at least
+// one damaged blob.
+const attempts = 8
+
+// Build makes the images of a profile for the given architectures from the
+// inputs that the lock pins, and hands the index to write. When write, or
+// anything before it, finds that the cache has lost or damaged a blob, what is
+// missing is made again.
+func (b *Builder) Build(ctx context.Context, p *profile.Profile, l *lock.Lock, archs []profile.Arch, write func(*Result) error) (*Result, error) {
+	for i := 0; ; i++ {
+		r, err := b.build(ctx, p, l, archs)
+		if err == nil {
+			err = write(r)
+		}
+		if err == nil {
+			return r, nil
+		}
+		if !errors.Is(err, cache.ErrNotFound) || i+1 == attempts {
+			return nil, err
+		}
+		b.Log.Warn("the cache lost something, making it again", "reason", err)
+	}
+}
+
+func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, archs []profile.Arch) (*Result, error) {
+	if len(archs) == 0 {
+		return nil, fmt.Errorf("no architecture to build for: name one in archs or with --arch")
+	}
+	b.emit(Event{Kind: Planned, Tasks: tasks(l, archs)})
+	images := make([]v1.Image, len(archs))
+	results := make([]Image, len(archs))
+	g, ctx := errgroup.WithContext(ctx)
+	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1)), binaries: p.Etcd.Binaries}
+	for _, e := range l.Etcd {
+		w.prefetch = append(w.prefetch, sync.OnceValue(func() error {
+			return b.Compiler.Prefetch(ctx, e, names(archs), p.Etcd.Binaries)
+		}))
+	}
+	for i, arch := range archs {
+		g.Go(func() error {
+			made, layers, err := b.buildImage(ctx, p, l, arch, w)
+			if err != nil {
+				return fmt.Errorf("building %s for %s: %w", p.Name, arch, err)
+			}
+			digest, err := made.Digest()
+			images[i], results[i] = made, Image{Arch: string(arch), Digest: digest.String(), Layers: layers}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	var newest time.Time
+	for _, img := range images {
+		config, err := img.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		if config.Created.After(newest) {
+			newest = config.Created.Time
+		}
+	}
+	x, err := image.NewIndex(images, annotations(p, newest))
+	if err != nil {
+		return nil, err
+	}
+	digest, err := x.Digest()
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Profile: p.Name, Digest: digest.String(), Images: results, Index: x}, nil
+}
+
+func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lock, arch profile.Arch, w *workshop) (v1.Image, []layer.Layer, error) {
+	tree := rootfs.New()
+	binaries := make([]map[string]rootfs.Content, len(l.Etcd))
+	g, gctx := errgroup.WithContext(ctx)
+	for i, e := range l.Etcd {
+		g.Go(func() error {
+			var err error
+			binaries[i], err = w.compile(gctx, i, e, string(arch))
+			return err
+		})
+	}
+	g.Go(func() error { return b.installPackages(gctx, tree, p, l, arch) })
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	task := imageTask(arch)
+	b.emit(Event{Kind: Started, Task: task, Detail: "assembling"})
+	img, layers, err := b.assemble(ctx, tree, p, l, arch, binaries)
+	b.finish(task, err)
+	return img, layers, err
+}
+
+func (b *Builder) installPackages(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch) error {
+	for _, set := range l.Debian {
+		if set.Arch == string(arch) {
+			task := packagesTask(arch)
+			b.emit(Event{Kind: Started, Task: task, Detail: "unpacking"})
+			err := b.Packages.Install(ctx, tree, p, set)
+			b.finish(task, err)
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, binaries []map[string]rootfs.Content) (v1.Image, []layer.Layer, error) {
+	if err := complete(tree, p, l, binaries); err != nil {
+		return nil, nil, err
+	}
+	config, err := config(tree, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	groups, err := layer.Partition(tree, layer.Strategy(p.Layering.Strategy), p.Layering.Budget, componentOrder(l), b.Epoch)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &layer.Writer{Store: b.Cache, OnMake: func(components []string) {
+		b.emit(Event{Kind: Progressed, Task: imageTask(arch), Detail: fmt.Sprintf("compressing %v", components)})
+	}}
+	layers := make([]layer.Layer, len(groups))
+	created := time.Unix(0, 0).UTC()
+	g, gctx := errgroup.WithContext(ctx)
+	for i, group := range groups {
+		if group.Date.After(created) {
+			created = group.Date
+		}
+		g.Go(func() error {
+			var err error
+			layers[i], err = w.Layer(gctx, group, layer.Compression(p.Layering.Compression))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	img, err := image.New(image.Spec{
+		Platform:    v1.Platform{OS: "linux", Architecture: string(arch)},
+		Created:     created,
+		Config:      config,
+		Annotations: annotations(p, created),
+		CreatedBy:   "etcdimg build",
+	}, layers, b.Cache)
+	return img, layers, err
+}
+
+// annotations are the profile's, and those that follow from the image.
+func annotations(p *profile.Profile, created time.Time) map[string]string {
+	a := map[string]string{
+		ocispec.AnnotationTitle:   p.Name,
+		ocispec.AnnotationCreated: created.UTC().Format(time.RFC3339),
+	}
+	if len(p.Etcd.Versions) > 0 {
+		a[ocispec.AnnotationVersion] = p.Etcd.Versions[0]
+	}
+	maps.Copy(a, p.Annotations)
+	return a
+}

@@ -1,0 +1,122 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/etcdimg/etcdimg/pkg/cache"
+	"github.com/etcdimg/etcdimg/pkg/debian"
+	"github.com/etcdimg/etcdimg/pkg/etcd"
+	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/rootfs"
+)
+
+// Options say with what a Builder works. Cache is required.
+type Options struct {
+	Cache   *cache.Cache
+	Log     *slog.Logger // nil for none
+	Events  func(Event)  // called by several goroutines at once; may be nil
+	Jobs    int          // compilations at once; at least 1
+	Epoch   *time.Time   // SOURCE_DATE_EPOCH: the date of everything, where it is set
+	Environ []string     // the environment, as os.Environ gives it: where go is, where downloads come from
+	AptDir  string       // the host's apt configuration, for its mirrors; empty for none
+
+	Refresh    bool      // ask for newer package indexes, however fresh the cached ones are
+	SkipSuites []string  // SUITE:ARCH that may be left out where they can not be verified
+	Now        time.Time // what the archives' Valid-Until is held against
+}
+
+// Variables that say where packages come from. A mirror takes the place of the
+// host's apt configuration.
+const (
+	mirrorVariable   = "ETCDIMG_DEBIAN_MIRROR"
+	snapshotVariable = "ETCDIMG_DEBIAN_SNAPSHOT" // in place of snapshot.debian.org; "none" for none
+)
+
+// New returns a Builder that compiles with the machine's go command and takes
+// packages from Debian archives. It starts nothing and asks nobody yet.
+func New(o Options) (*Builder, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	mirror := lookup(o.Environ, mirrorVariable)
+	if mirror != "" {
+		o.AptDir = ""
+	}
+	packages, err := debian.NewResolver(debian.Options{
+		Store:      o.Cache,
+		Mirror:     mirror,
+		Snapshot:   lookup(o.Environ, snapshotVariable),
+		AptDir:     o.AptDir,
+		Now:        o.Now,
+		MaxAge:     maxAge(o.Refresh),
+		SkipSuites: o.SkipSuites,
+		Log:        o.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("setting up Debian packages: %w", err)
+	}
+	b := &Builder{
+		Cache:    o.Cache,
+		Packages: &debianPackages{packages, o.Cache, o.Log},
+		Log:      o.Log,
+		Events:   o.Events,
+		Jobs:     o.Jobs,
+		Epoch:    o.Epoch,
+		debian:   packages,
+	}
+	runner := etcd.Processes{}
+	gocmd := etcd.NewGo(o.Environ, runner)
+	b.etcd = &etcd.Resolver{Go: gocmd, Store: o.Cache, Events: b.etcdEvent}
+	b.Compiler = &goCompiler{&etcd.Compiler{Go: gocmd, Store: o.Cache, Events: b.etcdEvent}}
+	return b, nil
+}
+
+func maxAge(refresh bool) time.Duration {
+	if refresh {
+		return -1
+	}
+	return 0
+}
+
+// etcdEvent passes on what a compiler tells.
+func (b *Builder) etcdEvent(e etcd.Event) {
+	b.Log.Debug("etcd", "version", e.Version, "arch", e.Arch, "stage", string(e.Stage), "detail", e.Detail)
+	if e.Arch == "" {
+		return
+	}
+	b.emit(Event{Kind: Progressed, Task: etcdTask(lock.Etcd{Version: e.Version}, e.Arch), Detail: string(e.Stage) + " " + e.Detail})
+}
+
+// goCompiler is a Compiler whose binaries are content for a file tree.
+type goCompiler struct{ *etcd.Compiler }
+
+func (c *goCompiler) Cached(l lock.Etcd, arch string, binaries []string) bool {
+	return c.Has(l, arch, binaries)
+}
+
+func (c *goCompiler) Compile(ctx context.Context, l lock.Etcd, arch string, binaries []string) (map[string]rootfs.Content, error) {
+	made, err := c.Compiler.Compile(ctx, l, arch, binaries)
+	if err != nil {
+		return nil, err
+	}
+	contents := map[string]rootfs.Content{}
+	for name, b := range made {
+		contents[name] = c.Content(b)
+	}
+	return contents, nil
+}
+
+// lookup finds a variable in an environment; the last one of a name counts.
+func lookup(environ []string, name string) string {
+	for _, kv := range slices.Backward(environ) {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			return v
+		}
+	}
+	return ""
+}

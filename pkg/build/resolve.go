@@ -1,0 +1,88 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/etcdimg/etcdimg/pkg/debian"
+	"github.com/etcdimg/etcdimg/pkg/etcd"
+	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/profile"
+)
+
+// Resolve pins the inputs of a profile for the given architectures, as they
+// are offered now.
+func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profile.Arch) (*lock.Lock, error) {
+	if p.Migrate {
+		return nil, p.Problem("migrate", "this version of etcdimg has no migrate operator yet", "set it to false")
+	}
+	l := &lock.Lock{SchemaVersion: lock.SchemaVersion, FormatVersion: lock.FormatVersion, Profile: p.Digest()}
+	l.Etcd = make([]lock.Etcd, len(p.Etcd.Versions))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, version := range p.Etcd.Versions {
+		g.Go(func() error {
+			pin, err := b.etcd.Resolve(ctx, etcdRequest(p, version))
+			if err != nil {
+				return fmt.Errorf("choosing etcd %s: %w", version, located(p, fmt.Sprintf("etcd.versions[%d]", i), err))
+			}
+			l.Etcd[i] = pin
+			return nil
+		})
+	}
+	g.Go(func() error {
+		var err error
+		l.Suites, l.Debian, err = b.resolvePackages(ctx, p, archs)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func etcdRequest(p *profile.Profile, version string) etcd.Request {
+	return etcd.Request{
+		Version: version, From: p.Etcd.From, Binaries: p.Etcd.Binaries, Toolchain: p.Etcd.Toolchain,
+		Bump: p.Etcd.Bump, FIPS: p.Etcd.FIPS,
+		GOAMD64: p.Etcd.GOAMD64, GOARM64: p.Etcd.GOARM64, GOPPC64: p.Etcd.GOPPC64,
+	}
+}
+
+// located gives an error about a key the place where the key was written.
+func located(p *profile.Profile, versionKey string, err error) error {
+	var wrong *etcd.KeyError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	key := wrong.Key
+	if key == "etcd.versions" {
+		key = versionKey
+	}
+	return p.Problem(key, wrong.Err.Error(), "")
+}
+
+func (b *Builder) resolvePackages(ctx context.Context, p *profile.Profile, archs []profile.Arch) ([]lock.Suite, []lock.Debian, error) {
+	if len(p.Contents.Packages) == 0 {
+		return nil, nil, nil
+	}
+	r := debian.Request{Repositories: p.Contents.Repositories, Packages: p.Contents.Packages}
+	for _, arch := range archs {
+		r.Archs = append(r.Archs, string(arch))
+	}
+	for _, key := range p.Contents.Keyring {
+		bytes, err := os.ReadFile(p.Local(key))
+		if err != nil {
+			return nil, nil, fmt.Errorf("contents.keyring: %w", err)
+		}
+		r.Keyring = append(r.Keyring, bytes)
+	}
+	suites, sets, err := b.debian.Resolve(ctx, r)
+	if err != nil {
+		return nil, nil, fmt.Errorf("choosing packages: %w", err)
+	}
+	return suites, sets, nil
+}

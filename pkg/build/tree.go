@@ -1,0 +1,131 @@
+package build
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/profile"
+	"github.com/etcdimg/etcdimg/pkg/rootfs"
+)
+
+// binDir is where etcd's programs are in every image.
+const binDir = "/usr/local/bin"
+
+// binaryMode lets everybody run a program and nobody change it.
+const binaryMode = 0o555
+
+func etcdComponent(e lock.Etcd) string { return "etcd-" + e.Version }
+
+// componentOrder has what changes least at the bottom.
+func componentOrder(l *lock.Lock) []string {
+	order := []string{rootfs.BaseComponent, "certificates"}
+	for _, e := range l.Etcd {
+		order = append(order, etcdComponent(e))
+	}
+	return append(order, "migrate")
+}
+
+// complete adds to a tree of packages everything else that a profile has.
+func complete(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, binaries []map[string]rootfs.Content) error {
+	for _, step := range []func() error{
+		func() error { return addOSRelease(t, p.OSRelease) },
+		func() error { return addFiles(t, p) },
+		func() error { return addBinaries(t, l, binaries) },
+		func() error { return rootfs.ApplyAccounts(t, p.Accounts, 0) },
+		func() error { return rootfs.ApplyPaths(t, p.Paths) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addBinaries puts every version's programs under their versioned names, and
+// the first version's under the plain ones too. An image of one version has
+// the plain names only.
+func addBinaries(t *rootfs.Tree, l *lock.Lock, binaries []map[string]rootfs.Content) error {
+	for i, e := range l.Etcd {
+		component := etcdComponent(e)
+		t.SetDate(component, e.Date)
+		for _, name := range slices.Sorted(maps.Keys(binaries[i])) {
+			entry := rootfs.Entry{
+				Path: path.Join(binDir, name), Type: rootfs.File, Mode: binaryMode,
+				Content: binaries[i][name], Component: component, Origin: "etcd " + e.Version,
+			}
+			plain := entry.Path
+			if len(l.Etcd) > 1 {
+				entry.Path += "-" + e.Version
+			}
+			if err := t.Add(entry); err != nil {
+				return err
+			}
+			if i > 0 || entry.Path == plain {
+				continue
+			}
+			link := entry
+			link.Path, link.Type, link.Content, link.Link = plain, rootfs.Hardlink, nil, entry.Path
+			if err := t.Add(link); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// addOSRelease writes os-release(5) where no package brings one, so that a
+// scanner knows which distribution's packages it sees.
+func addOSRelease(t *rootfs.Tree, o profile.OSRelease) error {
+	const file, link = "/usr/lib/os-release", "/etc/os-release"
+	if _, ok := t.Get(file); ok || o == (profile.OSRelease{}) {
+		return nil
+	}
+	var b strings.Builder
+	for _, f := range []struct{ key, value string }{
+		{"PRETTY_NAME", o.PrettyName},
+		{"NAME", o.Name},
+		{"VERSION_ID", o.VersionID},
+		{"ID", o.ID},
+	} {
+		if f.value != "" {
+			fmt.Fprintf(&b, "%s=%s\n", f.key, shellQuote(f.value))
+		}
+	}
+	e := rootfs.Entry{Path: file, Type: rootfs.File, Mode: 0o644, Content: rootfs.Bytes([]byte(b.String())), Component: rootfs.BaseComponent, Origin: "os-release"}
+	if err := t.Add(e); err != nil {
+		return err
+	}
+	return t.Add(rootfs.Entry{Path: link, Type: rootfs.Symlink, Mode: 0o777, Link: "../usr/lib/os-release", Component: rootfs.BaseComponent, Origin: "os-release"})
+}
+
+// shellQuote quotes a value as os-release(5) wants it.
+func shellQuote(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+	}) {
+		return s
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(s) + `"`
+}
+
+func addFiles(t *rootfs.Tree, p *profile.Profile) error {
+	for _, f := range p.Contents.Files {
+		b, err := os.ReadFile(p.Local(f.Source))
+		if err != nil {
+			return fmt.Errorf("contents.files: %s: %w", f.Path, err)
+		}
+		e := rootfs.Entry{
+			Path: f.Path, Type: rootfs.File, Mode: uint32(f.Permissions), UID: f.UID, GID: f.GID,
+			Content: rootfs.Bytes(b), Component: rootfs.BaseComponent, Origin: "contents.files",
+		}
+		if err := t.Replace(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}

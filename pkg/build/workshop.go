@@ -1,0 +1,50 @@
+package build
+
+import (
+	"context"
+
+	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/profile"
+	"github.com/etcdimg/etcdimg/pkg/rootfs"
+)
+
+// workshop is where all binaries of one build are compiled: so many at once as
+// there are places.
+type workshop struct {
+	builder  *Builder
+	places   chan struct{}
+	prefetch []func() error // by index of the etcd version; each downloads once
+	binaries []string
+}
+
+// compile waits for a place, unless there is nothing to compile.
+func (w *workshop) compile(ctx context.Context, i int, e lock.Etcd, arch string) (map[string]rootfs.Content, error) {
+	b, task := w.builder, etcdTask(e, arch)
+	if b.Compiler.Cached(e, arch, w.binaries) {
+		found, err := b.Compiler.Compile(ctx, e, arch, w.binaries)
+		b.emit(Event{Kind: Finished, Task: task, Detail: "cached", Err: err})
+		return found, err
+	}
+	select {
+	case w.places <- struct{}{}:
+		defer func() { <-w.places }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	b.emit(Event{Kind: Started, Task: task, Detail: "compiling"})
+	err := w.prefetch[i]()
+	var made map[string]rootfs.Content
+	if err == nil {
+		made, err = b.Compiler.Compile(ctx, e, arch, w.binaries)
+	}
+	b.finish(task, err)
+	return made, err
+}
+
+func names(archs []profile.Arch) []string {
+	var all []string
+	for _, a := range archs {
+		all = append(all, string(a))
+	}
+	return all
+}
