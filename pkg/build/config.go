@@ -60,7 +60,11 @@ func config(t *rootfs.Tree, p *profile.Profile) (v1.Config, error) {
 			return v1.Config{}, fmt.Errorf("accounts.run-as: %w", err)
 		}
 		c.User = strconv.Itoa(uid)
-		if primary, ok := rootfs.PrimaryGroup(t, uid); !ok || primary != gid {
+		primary, ok, err := rootfs.PrimaryGroup(t, uid)
+		if err != nil {
+			return v1.Config{}, fmt.Errorf("accounts.run-as: %w", err)
+		}
+		if !ok || primary != gid {
 			c.User += ":" + strconv.Itoa(gid)
 		}
 	}

@@ -31,6 +31,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrNotFound says that a blob or record is not in the cache, or that it was
@@ -65,9 +67,7 @@ func Open(dir string) (*Cache, error) {
 		}
 	}
 	c := &Cache{dir: abs, verified: map[string]*verification{}}
-	if err := c.sweep(); err != nil {
-		return nil, fmt.Errorf("sweeping cache %s: %w", dir, err)
-	}
+	c.sweep()
 	return c, nil
 }
 
@@ -95,12 +95,16 @@ func (c *Cache) Put(ctx context.Context, r io.Reader) (digest string, size int64
 	}
 	defer os.Remove(f.Name())
 	h := sha256.New()
-	size, err = io.Copy(io.MultiWriter(f, h), contextReader{ctx, r})
+	src := &contextReader{ctx: ctx, r: r}
+	size, err = io.Copy(io.MultiWriter(f, h), src)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	if src.err != nil {
+		return "", 0, fmt.Errorf("storing in the cache: %w", src.err)
+	}
 	if err != nil {
-		return "", 0, fmt.Errorf("writing to the cache: %w", err)
+		return "", 0, c.writeError(err)
 	}
 	digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
 	return digest, size, c.adopt(f.Name(), digest)
@@ -116,7 +120,7 @@ func (c *Cache) PutFile(ctx context.Context, path string) (digest string, size i
 	}
 	defer f.Close()
 	h := sha256.New()
-	size, err = io.Copy(h, contextReader{ctx, f})
+	size, err = io.Copy(h, &contextReader{ctx: ctx, r: f})
 	if err != nil {
 		return "", 0, fmt.Errorf("moving %s into the cache: %w", path, err)
 	}
@@ -128,10 +132,10 @@ func (c *Cache) PutFile(ctx context.Context, path string) (digest string, size i
 // replaced all the same: it may be damaged.
 func (c *Cache) adopt(path, digest string) error {
 	if err := os.Chmod(path, 0o444); err != nil {
-		return fmt.Errorf("storing %s: %w", digest, err)
+		return c.writeError(err)
 	}
 	if err := os.Rename(path, c.blobPath(digest)); err != nil {
-		return fmt.Errorf("storing %s: %w", digest, err)
+		return c.writeError(err)
 	}
 	v := &verification{}
 	v.once.Do(func() {})
@@ -187,6 +191,7 @@ func (c *Cache) Link(digest, dst string) error {
 		err = cerr
 	}
 	if err != nil {
+		_ = os.Remove(dst)
 		return fmt.Errorf("copying blob %s: %w", digest, err)
 	}
 	return nil
@@ -257,15 +262,32 @@ func isHex(s string) bool {
 	return s != ""
 }
 
-// contextReader ends a copy when its context ends.
+// writeError says of a failed write what can be done about it.
+func (c *Cache) writeError(err error) error {
+	err = fmt.Errorf("writing to the cache %s: %w", c.dir, err)
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%w: set $ETCDIMG_CACHE to a directory that can be written", err)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
+		return fmt.Errorf("%w: make room there, or set $ETCDIMG_CACHE to a directory that has some", err)
+	}
+	return err
+}
+
+// contextReader ends a copy when its context ends, and tells a failed read
+// from a failed write.
 type contextReader struct {
 	ctx context.Context
 	r   io.Reader
+	err error
 }
 
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
+func (c *contextReader) Read(p []byte) (n int, err error) {
+	if err = c.ctx.Err(); err == nil {
+		n, err = c.r.Read(p)
 	}
-	return c.r.Read(p)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
 }

@@ -64,17 +64,20 @@ func (c *Cache) WriteRecord(kind, key string, v any) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(append([]byte(recordSum(kind, key, body)+"\n"), body...))
+	if err == nil {
+		err = f.Chmod(0o444)
+	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o777)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
 	if err != nil {
-		return fmt.Errorf("writing to the cache: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		return fmt.Errorf("writing to the cache: %w", err)
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return fmt.Errorf("writing to the cache: %w", err)
+		return c.writeError(err)
 	}
 	return nil
 }

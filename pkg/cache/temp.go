@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -34,7 +35,7 @@ func (c *Cache) TempDir() (dir string, remove func(), err error) {
 	}
 	dir, err = os.MkdirTemp(s.dir, "d")
 	if err != nil {
-		return "", nil, fmt.Errorf("making a temporary directory: %w", err)
+		return "", nil, c.writeError(err)
 	}
 	return dir, func() { _ = removeAll(dir) }, nil
 }
@@ -46,7 +47,7 @@ func (c *Cache) tempFile() (*os.File, error) {
 	}
 	f, err := os.CreateTemp(s.dir, "f")
 	if err != nil {
-		return nil, fmt.Errorf("making a temporary file: %w", err)
+		return nil, c.writeError(err)
 	}
 	return f, nil
 }
@@ -59,23 +60,23 @@ func (c *Cache) ensureSession() (*session, error) {
 	}
 	// Between its making and its locking a directory looks abandoned: the
 	// gate keeps sweepers out for that moment.
-	gate, err := os.OpenFile(c.gatePath(), os.O_RDWR|os.O_CREATE, 0o666)
+	gate, err := openLock(c.gatePath())
 	if err != nil {
-		return nil, fmt.Errorf("making a temporary directory: %w", err)
+		return nil, c.writeError(err)
 	}
 	defer gate.Close()
-	if err := unix.Flock(int(gate.Fd()), unix.LOCK_SH); err != nil {
-		return nil, fmt.Errorf("locking %s: %w", c.gatePath(), err)
+	if err := flock(gate, unix.LOCK_SH); err != nil {
+		return nil, fmt.Errorf("locking %s: %w", gate.Name(), err)
 	}
 	dir, err := os.MkdirTemp(filepath.Join(c.dir, "tmp"), "p")
 	if err != nil {
-		return nil, fmt.Errorf("making a temporary directory: %w", err)
+		return nil, c.writeError(err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o666)
+	lock, err := openLock(filepath.Join(dir, "lock"))
 	if err != nil {
-		return nil, fmt.Errorf("making a temporary directory: %w", err)
+		return nil, c.writeError(err)
 	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("locking %s: %w", lock.Name(), err)
 	}
@@ -83,39 +84,50 @@ func (c *Cache) ensureSession() (*session, error) {
 	return c.session, nil
 }
 
+func openLock(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+}
+
+// flock is flock(2), which a signal may interrupt.
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
 func (c *Cache) gatePath() string { return filepath.Join(c.dir, "locks", "tmp") }
 
 // sweep removes the temporary directories of dead processes. Another process
-// at the gate is reason enough to leave it for the next time.
-func (c *Cache) sweep() error {
+// at the gate, or a cache that can only be read, is reason enough to leave it
+// for the next time.
+func (c *Cache) sweep() {
 	left, err := os.ReadDir(filepath.Join(c.dir, "tmp"))
 	if err != nil || len(left) == 0 {
-		return err
+		return
 	}
-	gate, err := os.OpenFile(c.gatePath(), os.O_RDWR|os.O_CREATE, 0o666)
+	gate, err := openLock(c.gatePath())
 	if err != nil {
-		return err
+		return
 	}
 	defer gate.Close()
-	if unix.Flock(int(gate.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return nil
+	if flock(gate, unix.LOCK_EX|unix.LOCK_NB) != nil {
+		return
 	}
 	for _, e := range left {
 		dir := filepath.Join(c.dir, "tmp", e.Name())
 		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
-		if err == nil {
-			held := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
-			if !held {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			_ = removeAll(dir)
+		case err == nil:
+			if flock(lock, unix.LOCK_EX|unix.LOCK_NB) == nil {
 				_ = removeAll(dir)
 			}
 			lock.Close()
-			continue
-		}
-		if errors.Is(err, os.ErrNotExist) {
-			_ = removeAll(dir)
 		}
 	}
-	return nil
 }
 
 // removeAll is os.RemoveAll for trees that hold read-only directories, as the
@@ -140,17 +152,17 @@ func (c *Cache) Lock(ctx context.Context, kind, key string) (unlock func(), err 
 		return nil, err
 	}
 	path := filepath.Join(c.dir, "locks", kind+"-"+key)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := openLock(path)
 	if err != nil {
-		return nil, fmt.Errorf("locking %s/%s: %w", kind, key, err)
+		return nil, c.writeError(err)
 	}
 	const first, most = 5 * time.Millisecond, 250 * time.Millisecond
 	for wait := first; ; wait = min(wait*2, most) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := flock(f, unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
 			return func() { f.Close() }, nil
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+		if !errors.Is(err, unix.EWOULDBLOCK) {
 			f.Close()
 			return nil, fmt.Errorf("locking %s/%s: %w", kind, key, err)
 		}

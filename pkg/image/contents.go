@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"runtime"
-	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -111,7 +110,7 @@ func imagesOf(x v1.ImageIndex) ([]v1.Image, error) {
 const imageNameAnnotation = "io.containerd.image.name"
 
 // topIndex is a layout's index.json: one descriptor of the index for every
-// tag (OCI image-spec, Image Layout).
+// tag, or one without (OCI image-spec, Image Layout).
 func topIndex(x v1.ImageIndex, name Name, full bool) ([]byte, error) {
 	digest, err := x.Digest()
 	if err != nil {
@@ -121,21 +120,24 @@ func topIndex(x v1.ImageIndex, name Name, full bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	top := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex, Manifests: []v1.Descriptor{}}
+	top := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	descriptor := v1.Descriptor{MediaType: types.OCIImageIndex, Size: size, Digest: digest}
 	for _, tag := range name.Tags {
-		annotations := map[string]string{ocispec.AnnotationRefName: tag}
+		descriptor.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
 		if full {
-			annotations[imageNameAnnotation] = name.Repository + ":" + tag
+			descriptor.Annotations[imageNameAnnotation] = fullName(name.Repository) + ":" + tag
 		}
-		top.Manifests = append(top.Manifests, v1.Descriptor{
-			MediaType: types.OCIImageIndex, Size: size, Digest: digest, Annotations: annotations,
-		})
+		top.Manifests = append(top.Manifests, descriptor)
+	}
+	if len(top.Manifests) == 0 {
+		top.Manifests = append(top.Manifests, descriptor)
 	}
 	return json.Marshal(top)
 }
 
-// dockerManifest is the manifest.json of docker's archives. It can name one
-// image only under a tag: the one for this machine, else the first.
+// dockerManifest is the manifest.json of docker's archives. Its tags name one
+// image each, so the first platform has the tags as they are, and where there
+// are several, every platform has them with its architecture behind.
 func dockerManifest(x v1.ImageIndex, name Name) ([]byte, error) {
 	images, err := imagesOf(x)
 	if err != nil {
@@ -144,33 +146,49 @@ func dockerManifest(x v1.ImageIndex, name Name) ([]byte, error) {
 	if len(images) == 0 {
 		return nil, fmt.Errorf("an archive needs at least one image")
 	}
-	img := images[0]
-	for _, candidate := range images {
-		config, err := candidate.ConfigFile()
-		if err != nil {
-			return nil, err
-		}
-		if config.OS == "linux" && config.Architecture == runtime.GOARCH {
-			img = candidate
-		}
-	}
-	manifest, err := img.Manifest()
-	if err != nil {
-		return nil, err
-	}
-	entry := struct {
+	type entry struct {
 		Config   string
 		RepoTags []string
 		Layers   []string
-	}{Config: blob{digest: manifest.Config.Digest}.path()}
-	for _, tag := range name.Tags {
-		entry.RepoTags = append(entry.RepoTags, name.Repository+":"+tag)
 	}
-	slices.Sort(entry.RepoTags)
-	for _, l := range manifest.Layers {
-		entry.Layers = append(entry.Layers, blob{digest: l.Digest}.path())
+	var entries []entry
+	for i, img := range images {
+		config, err := img.ConfigFile()
+		if err != nil {
+			return nil, err
+		}
+		manifest, err := img.Manifest()
+		if err != nil {
+			return nil, err
+		}
+		e := entry{Config: blob{digest: manifest.Config.Digest}.path()}
+		for _, tag := range name.Tags {
+			if i == 0 {
+				e.RepoTags = append(e.RepoTags, name.Repository+":"+tag)
+			}
+			if len(images) > 1 {
+				e.RepoTags = append(e.RepoTags, name.Repository+":"+tag+"-"+config.Architecture)
+			}
+		}
+		for _, l := range manifest.Layers {
+			e.Layers = append(e.Layers, blob{digest: l.Digest}.path())
+		}
+		entries = append(entries, e)
 	}
-	return json.Marshal([]any{entry})
+	return json.Marshal(entries)
+}
+
+// fullName is a repository with its registry, as containerd wants it: one
+// without is Docker Hub's, and one of a single word is in its library.
+func fullName(repository string) string {
+	first, _, several := strings.Cut(repository, "/")
+	switch {
+	case !several:
+		return "docker.io/library/" + repository
+	case first == "localhost" || strings.ContainsAny(first, ".:"):
+		return repository
+	}
+	return "docker.io/" + repository
 }
 
 const layoutFile = `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -68,7 +69,7 @@ func New(spec Spec, layers []layer.Layer, blobs Blobs) (v1.Image, error) {
 		config.History = append(config.History, v1.History{
 			Created:   config.Created,
 			CreatedBy: spec.CreatedBy,
-			Comment:   fmt.Sprint(l.Components),
+			Comment:   strings.Join(l.Components, ", "),
 		})
 		manifest.Layers = append(manifest.Layers, v1.Descriptor{
 			MediaType:   types.MediaType(l.MediaType),

@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // Linker puts a blob at a path without copying it where that can be done.
@@ -21,31 +23,55 @@ type Linker interface {
 
 // WriteLayout writes an index as an OCI layout in dir, in place of a layout
 // that is there. Until everything is written nothing of dir changes, and what
-// else dir holds makes it an error: a directory that is no layout is not
-// replaced.
+// else dir holds makes it an error: a directory that is no layout, or more
+// than one, is not replaced.
 func WriteLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker) error {
-	if err := replaceable(dir); err != nil {
-		return err
-	}
-	parent, base := filepath.Split(filepath.Clean(dir))
-	if err := os.MkdirAll(filepath.Join(parent, "."), 0o777); err != nil {
-		return fmt.Errorf("writing %s: %w", dir, err)
-	}
-	tmp, err := os.MkdirTemp(parent, "."+base+".new-")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", dir, err)
-	}
-	defer os.RemoveAll(tmp)
-	if err := fillLayout(ctx, tmp, x, name, linker); err != nil {
-		return fmt.Errorf("writing %s: %w", dir, err)
-	}
-	if err := copyMode(dir, tmp); err != nil {
-		return fmt.Errorf("writing %s: %w", dir, err)
-	}
-	if err := exchange(tmp, dir); err != nil {
+	if err := writeLayout(ctx, dir, x, name, linker); err != nil {
 		return fmt.Errorf("writing %s: %w", dir, err)
 	}
 	return nil
+}
+
+func writeLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker) error {
+	place, err := locate(dir)
+	if err != nil {
+		return err
+	}
+	if err := replaceable(place); err != nil {
+		return err
+	}
+	s, err := stageDir(place)
+	if err != nil {
+		return err
+	}
+	defer s.remove()
+	if err := fillLayout(ctx, s.path, x, name, linker); err != nil {
+		return err
+	}
+	if err := copyMode(place, s.path); err != nil {
+		return err
+	}
+	err = exchange(s.path, place)
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EXDEV) {
+		return fmt.Errorf("%w: a mount point can not be replaced: name a directory below it", err)
+	}
+	return err
+}
+
+// locate returns the absolute path of what is to be written, links followed,
+// and makes the directory that it lies in.
+func locate(path string) (string, error) {
+	place, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if real, err := filepath.EvalSymlinks(place); err == nil {
+		place = real
+	}
+	if here, err := os.Getwd(); err == nil && (place == "/" || here == place || strings.HasPrefix(here, place+"/")) {
+		return "", fmt.Errorf("the directory that etcdimg runs in can not be replaced: name one below it")
+	}
+	return place, os.MkdirAll(filepath.Dir(place), 0o777)
 }
 
 func fillLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker) error {
@@ -57,7 +83,7 @@ func fillLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, lin
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o777); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, ocispec.ImageBlobsDir, "sha256"), 0o777); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
@@ -83,17 +109,24 @@ func fillLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, lin
 	return os.WriteFile(filepath.Join(dir, ocispec.ImageIndexFile), top, 0o666)
 }
 
-// replaceable refuses to put a layout where something else is.
+// replaceable refuses to put a layout where anything else is.
 func replaceable(dir string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0:
 		return nil
 	case err != nil:
-		return fmt.Errorf("writing %s: %w", dir, err)
+		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, ocispec.ImageLayoutFile)); err != nil {
-		return fmt.Errorf("writing %s: the directory is neither empty nor an OCI layout: choose another with -o", dir)
+		return fmt.Errorf("the directory is neither empty nor an OCI layout: choose another with -o")
+	}
+	for _, e := range entries {
+		switch e.Name() {
+		case ocispec.ImageLayoutFile, ocispec.ImageIndexFile, ocispec.ImageBlobsDir:
+		default:
+			return fmt.Errorf("%s is no part of the OCI layout there and would be lost: move it, or choose another directory with -o", e.Name())
+		}
 	}
 	return nil
 }
@@ -121,24 +154,25 @@ func copyMode(old, fresh string) error {
 
 // writeFile writes a file whole or not at all.
 func writeFile(path string, write func(io.Writer) error) error {
-	dir, base := filepath.Split(path)
-	if err := os.MkdirAll(filepath.Join(dir, "."), 0o777); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, "."+base+".new-")
+	place, err := locate(path)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	err = write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
+	s, err := stageFile(place)
 	if err != nil {
 		return err
 	}
-	if err := os.Chmod(f.Name(), 0o644); err != nil {
+	defer s.remove()
+	if err := write(s.lock); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := s.lock.Chmod(0o644); err != nil {
+		return err
+	}
+	// The last error of a write may come here; a file just written needs no
+	// lock for the moment until it is in its place.
+	if err := s.lock.Close(); err != nil {
+		return err
+	}
+	return os.Rename(s.path, place)
 }

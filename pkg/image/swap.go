@@ -6,10 +6,13 @@ import (
 	"os"
 )
 
+// oldSuffix ends the name of what a swap has moved out of its place.
+const oldSuffix = ".old"
+
 // swap is exchange in two steps, for file systems that can not do it in one:
 // between them the old layout stands under another name beside its place.
 func swap(fresh, dir string) error {
-	old := fresh + ".old"
+	old := fresh + oldSuffix
 	if err := os.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -86,17 +86,31 @@ func (w *Writer) make(ctx context.Context, g Group, c Compression) (Layer, error
 	f := formats[c]
 	archive, archiveW := io.Pipe()
 	blob, blobW := io.Pipe()
-	defer archive.Close()
-	defer blob.Close()
-	go func() { archiveW.CloseWithError(writeTar(archiveW, g)) }()
-	var m made
+	archived := make(chan error, 1)
 	go func() {
+		err := writeTar(archiveW, g)
+		archiveW.CloseWithError(err)
+		archived <- err
+	}()
+	var m made
+	compressed := make(chan struct{})
+	go func() {
+		defer close(compressed)
 		var err error
 		m, err = f.compress(blobW, archive)
-		archive.CloseWithError(err)
+		archive.Close()
 		blobW.CloseWithError(err)
 	}()
 	digest, size, err := w.Store.Put(ctx, blob)
+	// Whoever failed, the other two end now, before the caller takes away
+	// what they read.
+	blob.Close()
+	<-compressed
+	// The archiver's own error comes first: a compressor may pass it on in
+	// words only, and the caller asks whether content is missing.
+	if aerr := <-archived; aerr != nil && !errors.Is(aerr, io.ErrClosedPipe) {
+		err = aerr
+	}
 	if err != nil {
 		return Layer{}, err
 	}

@@ -45,7 +45,7 @@ func Partition(t *rootfs.Tree, strategy Strategy, budget int, order []string, da
 	byName := map[string]*Group{}
 	size := map[string]int64{}
 	err := t.Walk(func(e *rootfs.Entry) error {
-		if t.Implied(e.Path) {
+		if t.Implied(e.Path) || plainRoot(e) {
 			return nil
 		}
 		name := e.Component
@@ -129,7 +129,8 @@ func Partition(t *rootfs.Tree, strategy Strategy, budget int, order []string, da
 // be unpacked alone and says the same of a directory as every other layer
 // does, and sorts. A hard link must follow what it repeats.
 func complete(t *rootfs.Tree, entries []*rootfs.Entry) []*rootfs.Entry {
-	have := map[string]bool{"/": true}
+	root, _ := t.Get("/")
+	have := map[string]bool{"/": plainRoot(root)}
 	for _, e := range entries {
 		have[e.Path] = true
 	}
@@ -140,13 +141,18 @@ func complete(t *rootfs.Tree, entries []*rootfs.Entry) []*rootfs.Entry {
 			entries = append(entries, parent)
 		}
 	}
-	entries = slices.DeleteFunc(entries, func(e *rootfs.Entry) bool { return e.Path == "/" })
 	slices.SortFunc(entries, func(a, b *rootfs.Entry) int {
 		return cmp.Or(
 			cmp.Compare(boolInt(a.Type == rootfs.Hardlink), boolInt(b.Type == rootfs.Hardlink)),
 			cmp.Compare(a.Path, b.Path))
 	})
 	return entries
+}
+
+// plainRoot says whether an entry is the root as every runtime makes it: layers
+// do not mention it then.
+func plainRoot(e *rootfs.Entry) bool {
+	return e.Path == "/" && e.Mode == 0o755 && e.UID == 0 && e.GID == 0
 }
 
 func boolInt(b bool) int {

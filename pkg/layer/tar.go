@@ -36,6 +36,9 @@ func writeEntry(tw *tar.Writer, e *rootfs.Entry, date time.Time) error {
 	case rootfs.Dir:
 		h.Typeflag = tar.TypeDir
 		h.Name += "/"
+		if e.Path == "/" {
+			h.Name = "./"
+		}
 	case rootfs.Symlink:
 		h.Typeflag, h.Linkname = tar.TypeSymlink, e.Link
 	case rootfs.Hardlink:

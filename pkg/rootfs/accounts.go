@@ -1,7 +1,10 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +16,7 @@ import (
 // /etc/group and, where a package brought them, /etc/shadow and /etc/gshadow
 // (passwd(5), group(5), shadow(5), gshadow(5)). An account that is there
 // already gets the profile's line in place of its own; no password is ever
-// valid. date is when the password "was changed", in days since 1970.
+// valid. days is when the password "was changed", in days since 1970.
 func ApplyAccounts(t *Tree, a profile.Accounts, days int) error {
 	if len(a.Users) == 0 && len(a.Groups) == 0 {
 		return nil
@@ -53,7 +56,9 @@ func mergeLines(t *Tree, path string, lines []string, create bool) error {
 		if err != nil {
 			return err
 		}
-		have = strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+		if text := strings.TrimRight(string(b), "\n"); text != "" {
+			have = strings.Split(text, "\n")
+		}
 		e.Mode, e.UID, e.GID, e.Component = old.Mode, old.UID, old.GID, old.Component
 	} else if !create || len(lines) == 0 {
 		return nil
@@ -76,21 +81,26 @@ func mergeLines(t *Tree, path string, lines []string, create bool) error {
 // no line there is 0.
 func LookupUser(t *Tree, name string) (uid, gid int, err error) {
 	user, group, hasGroup := strings.Cut(name, ":")
-	if uid, err := strconv.Atoi(user); err == nil {
-		if !hasGroup {
-			gid, _ := PrimaryGroup(t, uid)
-			return uid, gid, nil
-		}
-		gid, err := strconv.Atoi(group)
-		if err != nil {
+	uid, err = parseID(user)
+	switch {
+	case err == nil && !hasGroup:
+		gid, _, err = PrimaryGroup(t, uid)
+		return uid, gid, err
+	case hasGroup:
+		gid, gerr := parseID(group)
+		if err != nil || gerr != nil {
 			return 0, 0, fmt.Errorf("user %q: want NAME, UID or UID:GID", name)
 		}
 		return uid, gid, nil
 	}
-	for _, f := range passwdLines(t) {
+	lines, err := passwdLines(t)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, f := range lines {
 		if f[0] == user {
-			uid, err1 := strconv.Atoi(f[2])
-			gid, err2 := strconv.Atoi(f[3])
+			uid, err1 := parseID(f[2])
+			gid, err2 := parseID(f[3])
 			if err1 != nil || err2 != nil {
 				return 0, 0, fmt.Errorf("user %q: /etc/passwd gives it the ids %s:%s", name, f[2], f[3])
 			}
@@ -100,22 +110,41 @@ func LookupUser(t *Tree, name string) (uid, gid int, err error) {
 	return 0, 0, fmt.Errorf("user %q is not in the image's /etc/passwd: add it to accounts.users", name)
 }
 
-// PrimaryGroup returns the group that the tree's /etc/passwd gives a user, and
-// whether it has such a user.
-func PrimaryGroup(t *Tree, uid int) (gid int, ok bool) {
-	for _, f := range passwdLines(t) {
-		if f[2] == strconv.Itoa(uid) {
-			gid, err := strconv.Atoi(f[3])
-			return gid, err == nil
-		}
+// parseID reads a user or group id of 32 bits; the highest means "none" to
+// chown(2).
+func parseID(s string) (int, error) {
+	id, err := strconv.ParseUint(s, 10, 32)
+	if err == nil && id == math.MaxUint32 {
+		err = strconv.ErrRange
 	}
-	return 0, false
+	return int(id), err
 }
 
-func passwdLines(t *Tree) [][]string {
-	b, err := t.ReadFile("/etc/passwd")
+// PrimaryGroup returns the group that the tree's /etc/passwd gives a user, and
+// whether it has such a user.
+func PrimaryGroup(t *Tree, uid int) (gid int, ok bool, err error) {
+	lines, err := passwdLines(t)
 	if err != nil {
-		return nil
+		return 0, false, err
+	}
+	for _, f := range lines {
+		if f[2] == strconv.Itoa(uid) {
+			gid, err := parseID(f[3])
+			return gid, err == nil, nil
+		}
+	}
+	return 0, false, nil
+}
+
+// passwdLines are the fields of every whole line; none where there is no such
+// file.
+func passwdLines(t *Tree) ([][]string, error) {
+	b, err := t.ReadFile("/etc/passwd")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	var lines [][]string
 	for line := range strings.Lines(string(b)) {
@@ -123,5 +152,5 @@ func passwdLines(t *Tree) [][]string {
 			lines = append(lines, f)
 		}
 	}
-	return lines
+	return lines, nil
 }

@@ -54,10 +54,11 @@ func applyPath(t *Tree, p profile.Path) error {
 	return t.Replace(e)
 }
 
-// setOwner changes mode and owner of what is there. Beneath it, directories
-// get the execute bits that go with the read bits, as chmod's X does.
+// setOwner changes mode and owner of what is there. Beneath it, as chmod's X
+// does it, files get execute bits only where they had one, and none of the
+// bits that only make sense for directories.
 func setOwner(t *Tree, p profile.Path) error {
-	at, err := t.Resolve(p.Path)
+	at, err := t.follow(p.Path)
 	if err != nil {
 		return err
 	}
@@ -65,32 +66,55 @@ func setOwner(t *Tree, p profile.Path) error {
 	if !ok {
 		return fmt.Errorf("nothing is there whose permissions could be set")
 	}
-	set := func(e *Entry, mode uint32) {
-		c := *e
-		c.UID, c.GID = p.UID, p.GID
-		if c.Type != Symlink {
-			c.Mode = mode
-		}
-		t.entries[e.Path] = &c
-		delete(t.implied, e.Path)
-	}
-	set(top, uint32(p.Permissions))
+	mode := uint32(p.Permissions)
+	t.change(top, mode, p.UID, p.GID)
 	if !p.Recursive {
 		return nil
-	}
-	fileMode := uint32(p.Permissions)
-	if top.Type == Dir {
-		fileMode &^= 0o7111
 	}
 	prefix := strings.TrimSuffix(at, "/") + "/"
 	return t.Walk(func(e *Entry) error {
 		switch {
-		case !strings.HasPrefix(e.Path, prefix):
+		case e.Path == at || !strings.HasPrefix(e.Path, prefix):
 		case e.Type == Dir:
-			set(e, uint32(p.Permissions))
+			t.change(e, mode, p.UID, p.GID)
+		case e.Mode&0o111 != 0:
+			t.change(e, mode&0o777, p.UID, p.GID)
 		default:
-			set(e, fileMode|e.Mode&0o111)
+			t.change(e, mode&0o666, p.UID, p.GID)
 		}
 		return nil
 	})
+}
+
+// change sets mode and owner of an entry under all of its hard-linked names. A
+// symbolic link has an owner only.
+func (t *Tree) change(e *Entry, mode uint32, uid, gid int) {
+	names := []string{e.Path}
+	if e.Type == File || e.Type == Hardlink {
+		names = t.names(e)
+	}
+	for _, name := range names {
+		c := *t.entries[name]
+		c.UID, c.GID = uid, gid
+		if c.Type != Symlink {
+			c.Mode = mode
+		}
+		t.entries[name] = &c
+		delete(t.implied, name)
+	}
+}
+
+// names are the paths under which the tree has a file.
+func (t *Tree) names(e *Entry) []string {
+	file := e.Path
+	if e.Type == Hardlink {
+		file = e.Link
+	}
+	var names []string
+	for p, other := range t.entries {
+		if p == file || other.Type == Hardlink && other.Link == file {
+			names = append(names, p)
+		}
+	}
+	return names
 }

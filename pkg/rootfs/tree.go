@@ -11,8 +11,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -85,19 +87,27 @@ func (t *Tree) Date(component string) time.Time {
 
 // Add puts an entry where nothing of another kind or content is. Directories
 // that are there already keep their mode and owner, as dpkg does it; links in
-// the directory part of the path are followed, also as dpkg does it. What the
-// path implies is created with mode 0755, owned by root.
+// the directory part of the path, and all of those on the way to a directory,
+// are followed, also as dpkg does it. What the path implies is created with
+// mode 0755, owned by root.
 func (t *Tree) Add(e Entry) error { return t.put(e, false) }
 
 // Replace puts an entry whatever is there, a directory with something in it
-// excepted.
+// excepted. Links are followed as Add follows them.
 func (t *Tree) Replace(e Entry) error { return t.put(e, true) }
 
 func (t *Tree) put(e Entry, replace bool) error {
 	if err := check(&e); err != nil {
 		return err
 	}
-	resolved, err := t.Resolve(e.Path)
+	resolve := t.Resolve
+	if e.Type == Dir {
+		resolve = t.follow
+	}
+	resolved, err := resolve(e.Path)
+	if err == nil && e.Type == Hardlink {
+		e.Link, err = t.Resolve(e.Link)
+	}
 	if err != nil {
 		return fmt.Errorf("%s (%s): %w", e.Path, e.Origin, err)
 	}
@@ -109,7 +119,7 @@ func (t *Tree) put(e Entry, replace bool) error {
 		if !replace && !t.implied[e.Path] {
 			return nil
 		}
-	case old.Type == Dir && (!t.implied[e.Path] || t.hasChildren(e.Path)):
+	case old.Type == Dir && (t.hasChildren(e.Path) || !replace && !t.implied[e.Path]):
 		return fmt.Errorf("%s: %s wants a %s where %s has a directory", e.Path, e.Origin, e.Type, old.Origin)
 	case !replace && !same(old, &e):
 		return fmt.Errorf("%s: both %s and %s bring it, and they differ", e.Path, old.Origin, e.Origin)
@@ -137,12 +147,16 @@ func (t *Tree) imply(dir string, child *Entry) error {
 	return nil
 }
 
-// Remove takes the entry at that path out, and everything beneath it.
+// Remove takes the entry at exactly that path out, and everything beneath it.
+// The root itself stays.
 func (t *Tree) Remove(p string) {
-	delete(t.entries, p)
-	prefix := p + "/"
+	if p != "/" {
+		delete(t.entries, p)
+		delete(t.implied, p)
+	}
+	prefix := strings.TrimSuffix(p, "/") + "/"
 	for q := range t.entries {
-		if strings.HasPrefix(q, prefix) {
+		if q != "/" && strings.HasPrefix(q, prefix) {
 			delete(t.entries, q)
 			delete(t.implied, q)
 		}
@@ -161,71 +175,96 @@ func (t *Tree) hasChildren(dir string) bool {
 
 const maxLinks = 40 // as the kernel has it
 
+var errLoop = errors.New("too many levels of symbolic links")
+
 // Resolve follows symbolic links in the directory part of a path, as opening
 // it inside the image would. The last element is left as it is.
 func (t *Tree) Resolve(p string) (string, error) {
 	p = path.Clean(p)
 	for range maxLinks {
-		link, at := t.firstLink(path.Dir(p))
+		link := t.firstLink(path.Dir(p))
 		if link == nil {
 			return p, nil
 		}
-		target := link.Link
-		if !path.IsAbs(target) {
-			target = path.Join(path.Dir(at), target)
-		}
-		p = path.Join("/", target, strings.TrimPrefix(p, at))
+		p = path.Join(link.target(), strings.TrimPrefix(p, link.Path))
 	}
-	return "", fmt.Errorf("too many levels of symbolic links")
+	return "", errLoop
 }
 
-func (t *Tree) firstLink(dir string) (*Entry, string) {
+// follow resolves a path with its last element too.
+func (t *Tree) follow(p string) (string, error) {
+	for range maxLinks {
+		resolved, err := t.Resolve(p)
+		if err != nil {
+			return "", err
+		}
+		e, ok := t.entries[resolved]
+		if !ok || e.Type != Symlink {
+			return resolved, nil
+		}
+		p = e.target()
+	}
+	return "", errLoop
+}
+
+// target is the absolute path that a symbolic link leads to.
+func (e *Entry) target() string {
+	if path.IsAbs(e.Link) {
+		return path.Clean(e.Link)
+	}
+	return path.Join(path.Dir(e.Path), e.Link)
+}
+
+func (t *Tree) firstLink(dir string) *Entry {
 	for i := 1; i <= len(dir); i++ {
 		if i < len(dir) && dir[i] != '/' {
 			continue
 		}
 		if e, ok := t.entries[dir[:i]]; ok && e.Type == Symlink {
-			return e, dir[:i]
+			return e
 		}
 	}
-	return nil, ""
+	return nil
 }
 
 // ReadFile returns the content of the regular file at p, links followed.
 func (t *Tree) ReadFile(p string) ([]byte, error) {
-	for range maxLinks {
-		resolved, err := t.Resolve(p)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s in the image: %w", p, err)
-		}
-		e, ok := t.entries[resolved]
-		switch {
-		case !ok:
-			return nil, fmt.Errorf("reading %s in the image: no such file", p)
-		case e.Type == File:
-			r, err := e.Content.Open()
-			if err != nil {
-				return nil, fmt.Errorf("reading %s in the image: %w", p, err)
-			}
-			defer r.Close()
-			return io.ReadAll(r)
-		case e.Type == Hardlink:
-			p = e.Link
-		case e.Type == Symlink && path.IsAbs(e.Link):
-			p = e.Link
-		case e.Type == Symlink:
-			p = path.Join(path.Dir(resolved), e.Link)
-		default:
-			return nil, fmt.Errorf("reading %s in the image: it is a %s", p, e.Type)
-		}
+	b, err := t.readFile(p)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s in the image: %w", p, err)
 	}
-	return nil, fmt.Errorf("reading %s in the image: too many levels of symbolic links", p)
+	return b, nil
+}
+
+func (t *Tree) readFile(p string) ([]byte, error) {
+	at, err := t.follow(p)
+	if err != nil {
+		return nil, err
+	}
+	e, ok := t.entries[at]
+	if ok && e.Type == Hardlink {
+		e, ok = t.entries[e.Link]
+	}
+	switch {
+	case !ok:
+		return nil, fs.ErrNotExist
+	case e.Type != File:
+		return nil, fmt.Errorf("it is a %s", e.Type)
+	}
+	r, err := e.Content.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
 }
 
 func check(e *Entry) error {
 	switch {
+	case !slices.Contains([]Type{Dir, File, Symlink, Hardlink}, e.Type):
+		return fmt.Errorf("%s: %s", e.Path, e.Type)
 	case !path.IsAbs(e.Path) || path.Clean(e.Path) != e.Path || strings.ContainsRune(e.Path, 0):
-		return fmt.Errorf("path %q (%s): want an absolute path without . and ..", e.Path, e.Origin)
+		return fmt.Errorf("path %q (%s): want an absolute path without . and .. in it", e.Path, e.Origin)
 	case e.Mode > 0o7777:
 		return fmt.Errorf("%s: mode %#o has bits that no file mode has", e.Path, e.Mode)
 	case e.UID < 0 || e.GID < 0:

@@ -1,0 +1,108 @@
+package depcheck
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rooms are the packages of the module in the order of the pipeline, each with
+// what it may import of the module. A row names rows above it only, so that
+// data flows one way. What lies inside a room (pkg/etcd/internal/…) may import
+// what the room may, and the room.
+var rooms = []struct {
+	name string
+	may  []string
+}{
+	{"pkg/profile", nil},
+	{"pkg/lock", nil},
+	{"pkg/cache", nil}, // a utility: it does not know what it stores
+	{"pkg/etcd", []string{"pkg/lock"}},
+	{"pkg/rootfs", []string{"pkg/profile"}},
+	// Packages are unpacked into a tree, and a maintainer script's effect is
+	// told as a change of it: hence rootfs, which knows nothing of packages.
+	{"pkg/debian", []string{"pkg/lock", "pkg/rootfs"}},
+	{"pkg/layer", []string{"pkg/cache", "pkg/rootfs"}},
+	{"pkg/image", []string{"pkg/layer"}},
+	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/etcd", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image"}},
+	{"cmd/etcdimg", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build"}},
+	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
+	{"internal/depcheck", nil},
+	{"test", nil}, // sees the command from outside
+}
+
+// powers are standard packages that give a room more than computing, and who
+// may have them. Tests may have all of them.
+var powers = map[string][]string{
+	"os/exec":   {"pkg/etcd", "migrate"},
+	"net":       {"pkg/debian", "migrate"},
+	"net/http":  {"pkg/debian", "migrate"},
+	"os/signal": {"cmd/etcdimg", "migrate"},
+	"plugin":    nil,
+	"unsafe":    nil,
+	"math/rand": nil,
+	"log":       nil,
+}
+
+func TestRoomsImportWhatTheyMay(t *testing.T) {
+	for _, s := range sources(t) {
+		may, ok := allowed(s.pkg)
+		if !ok {
+			t.Errorf("%s: the package %s is in no row of the table of rooms: give it one", s.name, s.pkg)
+			continue
+		}
+		for _, path := range s.imports(t) {
+			imported, ours := strings.CutPrefix(path, module+"/")
+			if !ours {
+				continue
+			}
+			if isTestHelper(imported) && !s.test {
+				t.Errorf("%s imports %s, which is for tests only", s.name, imported)
+			}
+			// A test outside a package may reach for anything, except that
+			// the rooms inside migrate stay apart even there.
+			if s.test && within(s.pkg, "migrate") == within(imported, "migrate") {
+				continue
+			}
+			if !slices.ContainsFunc(may, func(room string) bool { return within(imported, room) }) {
+				t.Errorf("%s imports %s; it may import %v", s.name, imported, may)
+			}
+		}
+	}
+}
+
+func TestRoomsHaveThePowersThatTheyMay(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, path := range s.imports(t) {
+			may, restricted := powers[path]
+			if !restricted || s.test {
+				continue
+			}
+			if !slices.ContainsFunc(may, func(room string) bool { return within(s.pkg, room) }) {
+				t.Errorf("%s imports %s; only %v may", s.name, path, may)
+			}
+		}
+	}
+}
+
+func TestRowsNameRowsAboveThem(t *testing.T) {
+	above := map[string]bool{}
+	for _, room := range rooms {
+		for _, name := range room.may {
+			if !above[name] {
+				t.Errorf("%s may import %s, which does not come before it", room.name, name)
+			}
+		}
+		above[room.name] = true
+	}
+}
+
+// allowed is what a package may import: what its room may, and the room.
+func allowed(pkg string) ([]string, bool) {
+	for _, room := range rooms {
+		if within(pkg, room.name) {
+			return append(slices.Clone(room.may), room.name), true
+		}
+	}
+	return nil, false
+}
