@@ -1,0 +1,42 @@
+# Each target is one line that a person could type.
+include hack/versions.env
+
+GO ?= go
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-all lint unit tools e2e bench fuzz clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+build: ## compile bin/etcdimg
+	$(GO) build -o bin/etcdimg ./cmd/etcdimg
+
+test: lint unit tools e2e ## run every test, and install whatever the tests need
+
+test-all: test ## the same as test
+
+lint: ## gofmt, go vet, staticcheck, go mod tidy
+	@files=$$(gofmt -l cmd pkg test hack) && if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):" $$files; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./test/...
+	$(GO) run $(STATICCHECK) -tags e2e ./...
+	$(GO) mod tidy -diff
+
+unit: ## tests that need neither network nor tools
+	hack/unit-tests
+
+tools: ## install what the end-to-end tests need
+	hack/test-tools
+
+e2e: ## build the images for real, unpack, run and break them
+	$(GO) test -tags e2e -count 1 -timeout 60m -v ./test/e2e/...
+
+bench: ## print the figures of this machine against their targets
+	$(GO) run ./test/bench
+
+fuzz: ## let every fuzz test look for new inputs, 10 s each
+	hack/fuzz
+
+clean: ## remove what make made here
+	rm -rf bin dist .cache
