@@ -43,7 +43,7 @@ type Compiler interface {
 
 // Packages puts the pinned packages of one architecture into a tree.
 type Packages interface {
-	Install(ctx context.Context, t *rootfs.Tree, p *profile.Profile, l lock.Debian) error
+	Install(ctx context.Context, t *rootfs.Tree, p *profile.Profile, l *lock.Lock, set lock.Debian) error
 }
 
 // Builder builds images.
@@ -186,7 +186,7 @@ func (b *Builder) installPackages(ctx context.Context, tree *rootfs.Tree, p *pro
 		if set.Arch == string(arch) {
 			task := packagesTask(arch)
 			b.emit(Event{Kind: Started, Task: task, Detail: "unpacking"})
-			err := b.Packages.Install(ctx, tree, p, set)
+			err := b.Packages.Install(ctx, tree, p, l, set)
 			b.finish(task, err)
 			return err
 		}
@@ -195,7 +195,7 @@ func (b *Builder) installPackages(ctx context.Context, tree *rootfs.Tree, p *pro
 }
 
 func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, binaries []map[string]rootfs.Content) (v1.Image, []layer.Layer, error) {
-	if err := complete(tree, p, l, binaries); err != nil {
+	if err := complete(tree, p, l, binaries, passwordDay(tree, b.Epoch)); err != nil {
 		return nil, nil, err
 	}
 	config, err := config(tree, p)

@@ -110,7 +110,7 @@ func (s stored) Open() (io.ReadCloser, error) { return s.cache.Open(s.Hash) }
 // packages puts one file into the base.
 type packages struct{}
 
-func (packages) Install(_ context.Context, t *rootfs.Tree, _ *profile.Profile, _ lock.Debian) error {
+func (packages) Install(_ context.Context, t *rootfs.Tree, _ *profile.Profile, _ *lock.Lock, _ lock.Debian) error {
 	t.SetDate("certificates", time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC))
 	return t.Add(rootfs.Entry{Path: "/etc/ssl/certs/ca.crt", Type: rootfs.File, Mode: 0o644,
 		Content: rootfs.Bytes([]byte("certificates")), Component: "certificates", Origin: "ca-certificates"})

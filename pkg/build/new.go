@@ -62,7 +62,7 @@ func New(o Options) (*Builder, error) {
 	}
 	b := &Builder{
 		Cache:    o.Cache,
-		Packages: &debianPackages{packages, o.Cache, o.Log},
+		Packages: newDebianPackages(packages, o),
 		Log:      o.Log,
 		Events:   o.Events,
 		Jobs:     o.Jobs,

@@ -1,10 +1,14 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
+	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,39 +23,33 @@ type debianPackages struct {
 	resolver *debian.Resolver
 	store    debian.Store
 	log      *slog.Logger
+	epoch    *time.Time    // SOURCE_DATE_EPOCH, where it is set
+	places   chan struct{} // one for each package that is being unpacked
 }
 
-// downloads is how many packages of one architecture are fetched at once.
-const downloads = 4
-
-func (d *debianPackages) Install(ctx context.Context, t *rootfs.Tree, p *profile.Profile, set lock.Debian) error {
-	pkgs := make([]*debian.Package, len(set.Packages))
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(downloads)
-	for i, pin := range set.Packages {
-		g.Go(func() error {
-			var err error
-			pkgs[i], err = d.resolver.Unpack(gctx, pin)
-			return err
-		})
+// newDebianPackages fetches and unpacks a few packages more at once, over all
+// architectures, than there are processors: some always wait for the network,
+// and each holds a dictionary of megabytes.
+func newDebianPackages(r *debian.Resolver, o Options) *debianPackages {
+	return &debianPackages{
+		resolver: r, store: o.Cache, log: o.Log, epoch: o.Epoch,
+		places: make(chan struct{}, runtime.GOMAXPROCS(0)+2),
 	}
-	if err := g.Wait(); err != nil {
+}
+
+func (d *debianPackages) Install(ctx context.Context, t *rootfs.Tree, p *profile.Profile, l *lock.Lock, set lock.Debian) error {
+	pkgs, err := d.unpack(ctx, set.Packages)
+	if err != nil {
 		return err
 	}
 	for _, pkg := range pkgs {
-		entries := pkg.Entries
-		if p.Contents.Slim {
-			entries = debian.Slim(entries)
-		}
-		for _, e := range entries {
-			if err := t.Add(e); err != nil {
-				return fmt.Errorf("package %s: %w", pkg.Name, err)
-			}
-			t.SetDate(e.Component, pkg.Date)
-		}
+		t.SetDate(pkg.Component(), pkg.Date)
 	}
-	options, err := d.ruleOptions(p, set)
+	options, err := d.ruleOptions(t, p, l, set)
 	if err != nil {
+		return err
+	}
+	if err := debian.Place(t, pkgs, options); err != nil {
 		return err
 	}
 	report, err := debian.Apply(ctx, t, pkgs, options)
@@ -64,12 +62,47 @@ func (d *debianPackages) Install(ctx context.Context, t *rootfs.Tree, p *profile
 	return nil
 }
 
-func (d *debianPackages) ruleOptions(p *profile.Profile, set lock.Debian) (debian.RuleOptions, error) {
-	o := debian.RuleOptions{Arch: set.Arch, Store: d.store}
+// unpack begins with the largest packages, so that none of them is left to be
+// waited for alone.
+func (d *debianPackages) unpack(ctx context.Context, pins []lock.Package) ([]*debian.Package, error) {
+	order := make([]int, len(pins))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(pins[b].Size, pins[a].Size) })
+	pkgs := make([]*debian.Package, len(pins))
+	g, ctx := errgroup.WithContext(ctx)
+	for _, i := range order {
+		select {
+		case d.places <- struct{}{}:
+		case <-ctx.Done():
+			if err := g.Wait(); err != nil {
+				return nil, err
+			}
+			return nil, ctx.Err()
+		}
+		g.Go(func() error {
+			defer func() { <-d.places }()
+			var err error
+			pkgs[i], err = d.resolver.Unpack(ctx, pins[i])
+			return err
+		})
+	}
+	return pkgs, g.Wait()
+}
+
+func (d *debianPackages) ruleOptions(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, set lock.Debian) (debian.RuleOptions, error) {
+	o := debian.RuleOptions{Arch: set.Arch, Slim: p.Contents.Slim, Day: passwordDay(t, d.epoch), Store: d.store}
+	var err error
+	if o.Sources, err = debian.RuntimeSources(p.Contents.RuntimeRepositories, l.Suites, set); err != nil {
+		return o, fmt.Errorf("contents.runtime-repositories: %w", err)
+	}
+	if o.Keys, err = readKeyring(p); err != nil {
+		return o, err
+	}
 	for _, c := range p.Certificates.Additional {
 		pem := []byte(c.Content)
 		if c.Source != "" {
-			var err error
 			if pem, err = os.ReadFile(p.Local(c.Source)); err != nil {
 				return o, fmt.Errorf("certificates.additional: %s: %w", c.Name, err)
 			}
@@ -77,4 +110,17 @@ func (d *debianPackages) ruleOptions(p *profile.Profile, set lock.Debian) (debia
 		o.Certificates = append(o.Certificates, debian.Certificate{Name: c.Name, PEM: pem})
 	}
 	return o, nil
+}
+
+// readKeyring reads the keys that may sign archives beside Debian's.
+func readKeyring(p *profile.Profile) ([][]byte, error) {
+	var keys [][]byte
+	for _, key := range p.Contents.Keyring {
+		bytes, err := os.ReadFile(p.Local(key))
+		if err != nil {
+			return nil, fmt.Errorf("contents.keyring: %w", err)
+		}
+		keys = append(keys, bytes)
+	}
+	return keys, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sync/errgroup"
 
@@ -73,12 +72,9 @@ func (b *Builder) resolvePackages(ctx context.Context, p *profile.Profile, archs
 	for _, arch := range archs {
 		r.Archs = append(r.Archs, string(arch))
 	}
-	for _, key := range p.Contents.Keyring {
-		bytes, err := os.ReadFile(p.Local(key))
-		if err != nil {
-			return nil, nil, fmt.Errorf("contents.keyring: %w", err)
-		}
-		r.Keyring = append(r.Keyring, bytes)
+	var err error
+	if r.Keyring, err = readKeyring(p); err != nil {
+		return nil, nil, err
 	}
 	suites, sets, err := b.debian.Resolve(ctx, r)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/profile"
@@ -31,12 +32,13 @@ func componentOrder(l *lock.Lock) []string {
 }
 
 // complete adds to a tree of packages everything else that a profile has.
-func complete(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, binaries []map[string]rootfs.Content) error {
+// day is when passwords "were changed", in days since 1970.
+func complete(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, binaries []map[string]rootfs.Content, day int) error {
 	for _, step := range []func() error{
 		func() error { return addOSRelease(t, p.OSRelease) },
 		func() error { return addFiles(t, p) },
 		func() error { return addBinaries(t, l, binaries) },
-		func() error { return rootfs.ApplyAccounts(t, p.Accounts, 0) },
+		func() error { return rootfs.ApplyAccounts(t, p.Accounts, day) },
 		func() error { return rootfs.ApplyPaths(t, p.Paths) },
 	} {
 		if err := step(); err != nil {
@@ -44,6 +46,16 @@ func complete(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, binaries []map[s
 		}
 	}
 	return nil
+}
+
+// passwordDay is the date of the base as shadow(5) has dates, in days since
+// 1970.
+func passwordDay(t *rootfs.Tree, epoch *time.Time) int {
+	date := t.Date(rootfs.BaseComponent)
+	if epoch != nil {
+		date = *epoch
+	}
+	return int(date.Unix() / (24 * 60 * 60))
 }
 
 // addBinaries puts every version's programs under their versioned names, and

@@ -129,7 +129,7 @@ func (r *Resolver) sources(archive, timestamp string) []string {
 		}
 	}
 	if timestamp != "" && r.opts.Snapshot != None {
-		add(strings.TrimRight(r.opts.Snapshot, "/") + "/archive/" + archive + "/" + timestamp)
+		add(snapshotURL(r.opts.Snapshot, archive, timestamp))
 	}
 	return out
 }

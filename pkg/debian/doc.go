@@ -9,8 +9,10 @@
 //     [lock.Debian]. Needs the network, or a cache that has what it would say.
 //   - [Resolver.Fetch] and [Resolver.Unpack]: [lock.Package] → [Package]. The
 //     digest in the lock decides what is right, no matter where it came from.
-//   - [Apply]: the packages of one image and its file tree → the entries that
-//     maintainer scripts would have made, and which scripts no rule speaks for.
+//   - [Place]: the packages of one image → their files in its tree, without what
+//     a slim image leaves out.
+//   - [Apply]: the same packages and the tree → the entries that maintainer
+//     scripts would have made, and which scripts no rule speaks for.
 //
 // It must not know of etcd, of profiles, or of layers.
 package debian

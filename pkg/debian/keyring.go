@@ -110,7 +110,7 @@ func CheckKeyring(data []byte) error {
 
 func readKeys(data []byte) (openpgp.EntityList, error) {
 	read := openpgp.ReadKeyRing
-	if bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n"), []byte("-----BEGIN ")) {
+	if isArmored(data) {
 		read = openpgp.ReadArmoredKeyRing
 	}
 	keys, err := read(bytes.NewReader(data))
@@ -126,6 +126,10 @@ func readKeys(data []byte) (openpgp.EntityList, error) {
 		}
 	}
 	return keys, nil
+}
+
+func isArmored(key []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(key, " \t\r\n"), []byte("-----BEGIN "))
 }
 
 func fingerprint(e *openpgp.Entity) string {

@@ -62,6 +62,9 @@ type Package struct {
 	Date      time.Time // newest modification time of what it ships, UTC
 }
 
+// Component is the layer component of what the package ships.
+func (p *Package) Component() string { return componentOf(p.Name) }
+
 // ControlFile is a file of a package's control archive: a maintainer script,
 // md5sums, triggers, …
 type ControlFile struct {
