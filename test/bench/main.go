@@ -1,7 +1,8 @@
 // Command bench prints what etcdimg costs on this machine, each figure beside
 // its target, all of it measured in one run: a build with nothing to do against
 // ko's build of the same server, a build after an annotation changed, a cold
-// build against the plain go build of the same packages, and sizes.
+// build against the plain go build of the same packages, the assembly of
+// debian-slim against mmdebstrap's, and sizes.
 //
 // It takes some ten minutes, most of it for the two cold builds; -cold=false
 // leaves those out. It runs etcdimg as a person would, and imports none of it.
@@ -49,6 +50,7 @@ func bench(ctx context.Context, runs int, cold bool, w io.Writer) (err error) {
 	steps := []func(context.Context) ([]row, error){
 		func(ctx context.Context) ([]row, error) { return b.warm(ctx, runs) },
 		b.sizes,
+		func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) },
 	}
 	if cold {
 		// First, so that the cold build's layers and binaries serve the warm ones.
