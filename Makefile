@@ -4,15 +4,15 @@ include hack/versions.env
 GO ?= go
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all lint unit tools e2e bench fuzz clean
+.PHONY: help build test test-all lint unit tools integration e2e bench fuzz clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 build: ## compile bin/etcdimg
 	$(GO) build -o bin/etcdimg ./cmd/etcdimg
 
-test: lint unit tools e2e ## run every test, and install whatever the tests need
+test: lint unit tools integration e2e ## run every test, and install whatever the tests need
 
 test-all: test ## the same as test
 
@@ -28,6 +28,9 @@ unit: ## tests that need neither network nor tools
 
 tools: ## install what the end-to-end tests need
 	hack/test-tools
+
+integration: ## packages against the real module proxy and Debian archive
+	$(GO) test -tags e2e -timeout 60m ./pkg/...
 
 e2e: ## build the images for real, unpack, run and break them
 	$(GO) test -tags e2e -count 1 -timeout 60m -v ./test/e2e/...

@@ -17,7 +17,8 @@ var rooms = []struct {
 	{"pkg/profile", nil},
 	{"pkg/lock", nil},
 	{"pkg/cache", nil}, // a utility: it does not know what it stores
-	{"pkg/etcd", []string{"pkg/lock"}},
+	{"pkg/fetch", nil}, // a utility: it does not know what it fetches
+	{"pkg/etcd", []string{"pkg/lock", "pkg/fetch"}},
 	{"pkg/rootfs", []string{"pkg/profile"}},
 	// Packages are unpacked into a tree, and a maintainer script's effect is
 	// told as a change of it: hence rootfs, which knows nothing of packages.
@@ -35,8 +36,8 @@ var rooms = []struct {
 // may have them. Tests may have all of them.
 var powers = map[string][]string{
 	"os/exec":   {"pkg/etcd", "migrate"},
-	"net":       {"pkg/debian", "migrate"},
-	"net/http":  {"pkg/debian", "migrate"},
+	"net":       {"pkg/fetch", "pkg/debian", "migrate"},
+	"net/http":  {"pkg/fetch", "pkg/debian", "migrate"},
 	"os/signal": {"cmd/etcdimg", "migrate"},
 	"plugin":    nil,
 	"unsafe":    nil,

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,7 +39,7 @@ func (l *lab) engine(t testing.TB) *engine {
 			_, err = output(t.Context(), path, "info")
 		}
 		if err == nil && name == "podman" {
-			err = l.configurePodman()
+			err = errors.Join(l.configurePodman(), hasUsers(t.Context(), path))
 		}
 		if err == nil {
 			return &engine{lab: l, name: name, path: path}
@@ -66,6 +67,29 @@ func (l *lab) configurePodman() error {
 		return err
 	}
 	return os.Setenv(variable, path)
+}
+
+// hasUsers tells whether podman can give an image's files to the users that
+// own them: without root it needs a range of subordinate ids for that.
+func hasUsers(ctx context.Context, podman string) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	mapping, err := output(ctx, podman, "unshare", "cat", "/proc/self/uid_map")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(mapping) {
+		// user_namespaces(7): first id inside, first id outside, how many.
+		var inside, outside, count int
+		if _, err := fmt.Sscan(line, &inside, &outside, &count); err != nil {
+			return fmt.Errorf("uid_map has an unknown form: %q", line)
+		}
+		if inside <= 65532 && 65532 < inside+count {
+			return nil
+		}
+	}
+	return errors.New("podman has no user 65532 to give files to: see subuid(5)")
 }
 
 // do runs one command of the engine and returns what it printed, trimmed.

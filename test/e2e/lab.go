@@ -55,7 +55,7 @@ func newLab(ctx context.Context) (*lab, error) {
 	compile := exec.CommandContext(ctx, "go", "build", "-o", l.bin, "./cmd/etcdimg")
 	compile.Dir = l.repo
 	if out, err := compile.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("compiling etcdimg: %w\n%s", err, out)
+		return nil, errors.Join(fmt.Errorf("compiling etcdimg: %w\n%s", err, out), l.close())
 	}
 	l.hardened = sync.OnceValues(func() (*result, error) {
 		start := time.Now()
