@@ -80,5 +80,10 @@ func (b *Builder) resolvePackages(ctx context.Context, p *profile.Profile, archs
 	if err != nil {
 		return nil, nil, fmt.Errorf("choosing packages: %w", err)
 	}
+	for _, s := range suites {
+		if s.Skipped != "" {
+			b.Log.Warn("a suite is left out", "suite", s.Suite, "arch", s.Arch, "reason", s.Skipped)
+		}
+	}
 	return suites, sets, nil
 }
