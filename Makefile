@@ -2,6 +2,7 @@
 include hack/versions.env
 
 GO ?= go
+export PATH := $(CURDIR)/.cache/tools:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help build test test-all lint unit tools integration e2e bench fuzz clean
