@@ -63,17 +63,8 @@ func checkBinary(file string, pin lock.Etcd, arch, pkg string) error {
 		return err
 	}
 	defer f.Close()
-	program, err := elf.NewFile(f)
-	if err != nil {
-		return fmt.Errorf("it is no ELF file: %w", err)
-	}
-	if program.Machine != machines[arch] {
-		return fmt.Errorf("it is for %v, not for %s", program.Machine, arch)
-	}
-	for _, p := range program.Progs {
-		if p.Type == elf.PT_INTERP {
-			return fmt.Errorf("it is not static")
-		}
+	if err := checkExecutable(f, arch); err != nil {
+		return err
 	}
 	info, err := buildinfo.Read(f)
 	if err != nil {

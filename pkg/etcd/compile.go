@@ -34,16 +34,19 @@ type Store interface {
 // recordKind is the kind of the store's records: one Binary for each key.
 const recordKind = "binaries"
 
-// Compiler compiles pinned etcd versions.
+// Compiler compiles pinned etcd versions, or takes them out of official
+// releases.
 type Compiler struct {
-	Go     *Go
-	Store  Store
-	Events func(Event) // may be nil; called from the goroutines that compile
+	Go       *Go
+	Store    Store
+	Releases *Releases   // nil for etcd's own release page
+	Events   func(Event) // may be nil; called from the goroutines that compile
 }
 
 // Compile returns binaries of a pinned etcd version for a GOARCH. Those that
 // the store has cost nothing: no process is started, and the machine needs no
-// Go. All that are missing are compiled by one go build.
+// Go. All that are missing are compiled by one go build; or, where the pin has
+// an archive for the architecture, unpacked from it.
 //
 // When ctx ends, the go command and every compiler that it started have ended
 // before Compile returns, and the store has nothing of theirs. Several calls
@@ -67,12 +70,16 @@ func (c *Compiler) Compile(ctx context.Context, pin lock.Etcd, arch string, bina
 		c.emit(pin, arch, Reused, "")
 		return found, nil
 	}
-	made, err := c.compile(ctx, pin, arch, missing)
+	make, done := c.compile, Compiled
+	if _, ok := archive(pin, arch); ok {
+		make, done = c.unpack, Unpacked
+	}
+	made, err := make(ctx, pin, arch, missing)
 	if err != nil {
 		return nil, err
 	}
 	maps.Copy(found, made)
-	c.emit(pin, arch, Compiled, "")
+	c.emit(pin, arch, done, "")
 	return found, nil
 }
 
@@ -88,7 +95,7 @@ func (c *Compiler) lookup(pin lock.Etcd, arch string, binaries []string) (Binari
 	found, missing := Binaries{}, []string(nil)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(binaries))) {
 		var b Binary
-		if err := c.Store.ReadRecord(recordKind, key(pin, arch, pin.Packages[name]), &b); err == nil && b.Size > 0 && c.Store.Has(b.Digest) {
+		if err := c.Store.ReadRecord(recordKind, binaryKey(pin, arch, name), &b); err == nil && b.Size > 0 && c.Store.Has(b.Digest) {
 			found[name] = b
 		} else {
 			missing = append(missing, name)
@@ -103,7 +110,7 @@ func (c *Compiler) lock(ctx context.Context, pin lock.Etcd, arch string) (func()
 	// The store does not say whether a lock is free, only that it took long.
 	told := time.AfterFunc(time.Second, func() { c.emit(pin, arch, Waiting, "") })
 	defer told.Stop()
-	unlock, err := c.Store.Lock(ctx, recordKind, key(pin, arch, ""))
+	unlock, err := c.Store.Lock(ctx, recordKind, binaryKey(pin, arch, ""))
 	if err != nil {
 		return nil, fmt.Errorf("waiting for the compiler of etcd %s for %s: %w", pin.Version, arch, err)
 	}
@@ -117,9 +124,9 @@ func (c *Compiler) compile(ctx context.Context, pin lock.Etcd, arch string, name
 	if err != nil {
 		return nil, err
 	}
-	w, err := c.workspace(pin)
+	w, err := c.workspace(ctx, h, pin, arch, doing)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", doing, err)
+		return nil, err
 	}
 	defer w.remove()
 
@@ -150,51 +157,68 @@ func (c *Compiler) compile(ctx context.Context, pin lock.Etcd, arch string, name
 		}
 		made[name] = Binary{Digest: digest, Size: size}
 	}
-	// Records come last: one that is there speaks of content that is there.
-	for _, name := range names {
-		if err := c.Store.WriteRecord(recordKind, key(pin, arch, pin.Packages[name]), made[name]); err != nil {
-			return nil, fmt.Errorf("%s: recording %s: %w", doing, name, err)
-		}
-	}
-	return made, nil
+	return made, c.record(pin, arch, made)
 }
 
-// workspace is a temporary directory with a wrapper module in it.
+// record remembers what a pin made. It comes last: a record that is there
+// speaks of content that is there.
+func (c *Compiler) record(pin lock.Etcd, arch string, made Binaries) error {
+	for _, name := range slices.Sorted(maps.Keys(made)) {
+		if err := c.Store.WriteRecord(recordKind, binaryKey(pin, arch, name), made[name]); err != nil {
+			return fmt.Errorf("recording %s of etcd %s for %s: %w", name, pin.Version, arch, err)
+		}
+	}
+	return nil
+}
+
+// workspace is a temporary directory with a wrapper module in it, and the
+// modules that are edited.
 type workspace struct {
 	module, out, temp string
 	remove            func()
 }
 
-func (c *Compiler) workspace(pin lock.Etcd) (workspace, error) {
+func (c *Compiler) workspace(ctx context.Context, h *host, pin lock.Etcd, arch, doing string) (workspace, error) {
 	dir, remove, err := c.Store.TempDir()
 	if err != nil {
+		return workspace{}, fmt.Errorf("%s: %w", doing, err)
+	}
+	fail := func(err error) (workspace, error) {
+		remove()
 		return workspace{}, err
 	}
 	w := workspace{module: filepath.Join(dir, "module"), out: filepath.Join(dir, "out"), temp: filepath.Join(dir, "temp"), remove: remove}
 	for _, d := range []string{w.module, w.out, w.temp} {
 		if err := os.Mkdir(d, 0o700); err != nil {
-			remove()
-			return workspace{}, err
+			return fail(fmt.Errorf("%s: %w", doing, err))
 		}
 	}
 	for name, content := range map[string]string{"go.mod": pin.GoMod, "go.sum": pin.GoSum} {
 		if err := os.WriteFile(filepath.Join(w.module, name), []byte(content), 0o600); err != nil {
-			remove()
-			return workspace{}, err
+			return fail(fmt.Errorf("%s: %w", doing, err))
 		}
+	}
+	edit := editor{runner: c.Go.runner, host: h, toolchain: pin.Toolchain, onLine: c.listen(pin, arch)}
+	if err := edit.write(ctx, w.module, pin.Edits, pin.GoSum, doing); err != nil {
+		return fail(err)
 	}
 	return w, nil
 }
 
-// run runs the go command in a workspace and turns its failure into words.
-func (c *Compiler) run(ctx context.Context, h *host, w workspace, pin lock.Etcd, arch, doing string, args []string) error {
-	stderr := &output{onLine: func(line string) {
+// listen returns what turns the go command's words into events.
+func (c *Compiler) listen(pin lock.Etcd, arch string) func(string) {
+	return func(line string) {
 		if what, ok := strings.CutPrefix(line, downloading); ok {
 			c.emit(pin, arch, Downloading, what)
 		} else if packageLine.MatchString(line) {
 			c.emit(pin, arch, Compiling, line)
 		}
-	}}
+	}
+}
+
+// run runs the go command in a workspace and turns its failure into words.
+func (c *Compiler) run(ctx context.Context, h *host, w workspace, pin lock.Etcd, arch, doing string, args []string) error {
+	stderr := &output{onLine: c.listen(pin, arch)}
 	env := append(h.base(pin.Toolchain), target(pin, arch)...)
 	cmd := Command{Path: h.path, Args: args, Env: append(env, "GOTMPDIR="+w.temp), Dir: w.module, Stderr: stderr}
 	if err := c.Go.runner.Run(ctx, cmd); err != nil {
@@ -207,7 +231,7 @@ func (c *Compiler) run(ctx context.Context, h *host, w workspace, pin lock.Etcd,
 }
 
 // Prefetch downloads what compiling the binaries needs, the toolchain
-// included, and no more: modules that only tests or other systems need stay
+// or the archives of official releases included, and no more: modules that only tests or other systems need stay
 // where they are. It does nothing where the store has the binaries for all of
 // the architectures. Compiling without it works as well; with it, compilers
 // that run at the same time do not begin by fetching the same things, and what
@@ -218,8 +242,18 @@ func (c *Compiler) Prefetch(ctx context.Context, pin lock.Etcd, archs, binaries 
 			return err
 		}
 	}
-	i := slices.IndexFunc(archs, func(arch string) bool { return !c.Has(pin, arch, binaries) })
-	if i < 0 {
+	var sources []string
+	for _, arch := range archs {
+		if c.Has(pin, arch, binaries) {
+			continue
+		}
+		if _, ok := archive(pin, arch); !ok {
+			sources = append(sources, arch)
+		} else if err := c.prefetchArchive(ctx, pin, arch); err != nil {
+			return err
+		}
+	}
+	if len(sources) == 0 {
 		return nil
 	}
 	h, err := c.Go.find(ctx)
@@ -227,9 +261,9 @@ func (c *Compiler) Prefetch(ctx context.Context, pin lock.Etcd, archs, binaries 
 		return err
 	}
 	doing := "downloading the modules of etcd " + pin.Version
-	w, err := c.workspace(pin)
+	w, err := c.workspace(ctx, h, pin, sources[0], doing)
 	if err != nil {
-		return fmt.Errorf("%s: %w", doing, err)
+		return err
 	}
 	defer w.remove()
 	args := append([]string{"list"}, flags()...)
@@ -239,7 +273,7 @@ func (c *Compiler) Prefetch(ctx context.Context, pin lock.Etcd, archs, binaries 
 	}
 	// Architectures differ in files, hardly ever in modules: one stands for
 	// all, and a compiler still fetches what only its own needs.
-	return c.run(ctx, h, w, pin, archs[i], doing, args)
+	return c.run(ctx, h, w, pin, sources[0], doing, args)
 }
 
 func (c *Compiler) emit(pin lock.Etcd, arch string, stage Stage, detail string) {

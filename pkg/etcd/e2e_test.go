@@ -3,7 +3,6 @@
 package etcd_test
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/etcdimg/etcdimg/pkg/etcd"
 )
-
-var update = flag.Bool("update", false, "write the wrapper modules of the newest versions into lines/")
 
 // hostResolver resolves with the go command, the module proxy and the checksum
 // database that the machine is set up for.

@@ -10,6 +10,8 @@ const (
 	Downloading Stage = "downloading" // Detail: the module and its version, or the toolchain
 	Compiling   Stage = "compiling"   // first with no Detail, as the compiler starts; then Detail: the package just begun
 	Compiled    Stage = "compiled"    // binaries are in the store
+	Unpacking   Stage = "unpacking"   // programs are taken out of an official release
+	Unpacked    Stage = "unpacked"    // they are in the store
 	Reused      Stage = "reused"      // binaries were in the store
 )
 

@@ -1,8 +1,13 @@
 package etcd
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -73,13 +78,120 @@ func FuzzFailureOfTheGoCommandIsTold(f *testing.F) {
 	})
 }
 
+func FuzzChecksumsOfAReleaseAreReadOrRefused(f *testing.F) {
+	digest := strings.Repeat("0123456789abcdef", 4)
+	for _, s := range []string{digest + "  etcd.tar.gz\n", digest + " *etcd.tar.gz\r\n" + digest + "  ./b", "\n\n", digest, digest + "  a\n" + strings.ToUpper(digest) + "  a\n", "x\x00"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		sums, err := parseSums(b)
+		if err != nil {
+			return
+		}
+		if len(sums) == 0 {
+			t.Error("nothing was read, and there is no error")
+		}
+		lower := strings.ToLower(string(b))
+		for name, digest := range sums {
+			if !hexDigest.MatchString(digest) || !strings.Contains(lower, digest) || !strings.Contains(string(b), name) || strings.ContainsAny(name, "\n\x00") {
+				t.Errorf("read %q for %q", digest, name)
+			}
+		}
+	})
+}
+
+func FuzzArchiveOfAReleaseIsUnpackedOrRefused(f *testing.F) {
+	var plain bytes.Buffer
+	w := tar.NewWriter(&plain)
+	for _, name := range []string{"top/etcd", "top/../../escaped", "/etcd", "top/etcdctl"} {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: 3}); err != nil {
+			f.Fatal(err)
+		}
+		if _, err := w.Write([]byte("abc")); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(plain.Bytes(), true)
+	f.Add(plain.Bytes()[:700], true)
+	f.Add([]byte("no gzip"), false)
+	f.Fuzz(func(t *testing.T, b []byte, compress bool) {
+		if compress { // the fuzzer would not find a gzip checksum
+			var z bytes.Buffer
+			w := gzip.NewWriter(&z)
+			if _, err := w.Write(b); err != nil || w.Close() != nil {
+				t.Fatal(err)
+			}
+			b = z.Bytes()
+		}
+		dir := filepath.Join(t.TempDir(), "inside")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		found, err := unpack(bytes.NewReader(b), dir, func(path string) (string, bool) {
+			name, ok := strings.CutPrefix(path, "top/")
+			return name, ok
+		})
+		if err == nil {
+			for name, m := range found {
+				if info, err := os.Lstat(filepath.Join(dir, name)); err != nil || !info.Mode().IsRegular() || m.file != filepath.Join(dir, name) {
+					t.Errorf("%q was unpacked to %q: %v", name, m.file, err)
+				}
+			}
+		}
+		outside, err := os.ReadDir(filepath.Dir(dir))
+		if err != nil || len(outside) != 1 {
+			t.Errorf("beside the directory there is %v, %v", outside, err)
+		}
+	})
+}
+
+func FuzzChangeOfATextIsTheOneThatWasAskedFor(f *testing.F) {
+	f.Add("abcabc", "abc", 2, "x")
+	f.Add("aaa", "aa", 1, "")
+	f.Add("", "", 0, "new")
+	f.Fuzz(func(t *testing.T, text, old string, occurrence int, new string) {
+		got, err := change([]byte(text), []lock.Change{{Old: old, Occurrence: occurrence, New: new}})
+		if err != nil {
+			return
+		}
+		if old == "" {
+			if string(got) != new || text != "" {
+				t.Errorf("%q became %q", text, got)
+			}
+			return
+		}
+		if parts := strings.SplitN(text, old, occurrence+1); len(parts) != occurrence+1 ||
+			string(got) != strings.Join(parts[:occurrence], old)+new+parts[occurrence] {
+			t.Errorf("%q became %q", text, got)
+		}
+	})
+}
+
 func FuzzPinIsCheckedBeforeItIsUsed(f *testing.F) {
 	f.Add(`{"version": "3.6.16", "toolchain": "go1.27.4", "packages": {"etcd": "go.etcd.io/etcd/server/v3"}, "variables": {"a/b.C": "h1:x="}, "goMod": "module x\n", "settings": {"GOAMD64": "v2"}}`)
+	f.Add(`{"version": "3.6.16", "release": {"archives": {"amd64": {"path": "v3.6.16/a.tar.gz", "size": 1, "sha256": "` + strings.Repeat("0", 64) + `", "binaries": {"etcd": "a/etcd"}}}}}`)
+	f.Add(`{"toolchain": "go1.27.4", "packages": {"etcd": "a.b/c"}, "goMod": "module x\nrequire a.b/c v1.0.0\nreplace a.b/c => ./edited/a.b/c\n", "edits": [{"module": "a.b/c", "version": "v1.0.0", "files": [{"path": "x", "after": "` + strings.Repeat("0", 64) + `", "changes": [{"new": "x"}]}]}]}`)
 	f.Add(`{"packages": {"etcd": "."}, "variables": {"a.b": "c -extld=d"}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		var pin lock.Etcd
 		if json.Unmarshal([]byte(text), &pin) != nil || checkPin(pin, "amd64", nil) != nil {
 			return
+		}
+		if a, ok := archive(pin, "amd64"); ok {
+			if strings.Contains(a.Path, "..") && !filepath.IsLocal(a.Path) || len(a.SHA256) != 64 {
+				t.Errorf("the release page is asked for %q", a.Path)
+			}
+			return
+		}
+		for _, e := range pin.Edits {
+			for _, f := range e.Files {
+				if !filepath.IsLocal(filepath.Join(filepath.FromSlash(replacement(e.Module)), f.Path)) {
+					t.Errorf("edits %q of %q", f.Path, e.Module)
+				}
+			}
 		}
 		if fields := strings.Fields(linkerFlags(pin.Variables)); len(fields) != 3+2*len(pin.Variables) {
 			t.Errorf("the linker gets %q", fields)

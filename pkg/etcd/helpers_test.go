@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +16,8 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/etcd/etcdtest"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 )
+
+var update = flag.Bool("update", false, "write what tests compare with: wrapper modules in lines/, the table in docs/")
 
 // fake is the version that the tests' module proxy serves, and no pin knows.
 const fake = "3.6.99"
@@ -120,6 +123,21 @@ func (m *machine) compile(pin lock.Etcd, binaries ...string) etcd.Binaries {
 		m.t.Fatal(err)
 	}
 	return made
+}
+
+// proxyRoot is the folder of the machine's module proxy.
+func (m *machine) proxyRoot() string {
+	return filepath.Join(filepath.Dir(m.store.Dir()), "proxy")
+}
+
+// reopen opens a store anew, as another process would.
+func reopen(t *testing.T, dir string) *cache.Cache {
+	t.Helper()
+	store, err := cache.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
 }
 
 // set returns environment with variables set, replacing what was there.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"regexp"
 	"slices"
@@ -61,12 +62,26 @@ func key(pin lock.Etcd, arch, pkg string) string {
 		Flags, Environment        []string
 		LinkerFlags, Architecture string
 		Package                   string
-	}{recipeVersion, pin.GoMod, pin.GoSum, pin.Toolchain, flags(), target(pin, arch), linkerFlags(pin.Variables), arch, pkg})
+		Edits                     []lock.Edit `json:",omitempty"`
+	}{recipeVersion, pin.GoMod, pin.GoSum, pin.Toolchain, flags(), target(pin, arch), linkerFlags(pin.Variables), arch, pkg, pin.Edits})
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+// unpackVersion numbers what this package does to what it unpacks: nothing yet.
+const unpackVersion = 1
+
+// binaryKey is the digest, in hex, of everything that determines the binary of
+// that name; with no name, of everything that those of an architecture share.
+func binaryKey(pin lock.Etcd, arch, name string) string {
+	a, ok := archive(pin, arch)
+	if !ok {
+		return key(pin, arch, pin.Packages[name])
+	}
+	return hexSHA256(fmt.Appendf(nil, "unpacked %d\n%s\n%s\n%q\n", unpackVersion, arch, a.SHA256, a.Binaries[name]))
 }
 
 var (
@@ -84,6 +99,12 @@ func checkPin(pin lock.Etcd, arch string, binaries []string) error {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, ok := levels[arch]; !ok {
 		wrong("%q is not an architecture that etcd is built for; choose of %s", arch, strings.Join(slices.Sorted(maps.Keys(levels)), ", "))
+	}
+	if a, ok := archive(pin, arch); ok {
+		return checkArchive(pin, a, binaries, errs)
+	}
+	if pin.GoMod == "" && pin.Release != nil {
+		return fmt.Errorf("the lock of etcd %s has neither modules nor an archive for %s; make the lock again", pin.Version, arch)
 	}
 	if err := checkToolchain(pin.Toolchain); err != nil {
 		wrong("toolchain: %w", err)
@@ -119,14 +140,35 @@ func checkPin(pin lock.Etcd, arch string, binaries []string) error {
 	if mod, err := modfile.Parse("go.mod", []byte(pin.GoMod), nil); err != nil {
 		wrong("goMod: %w", err)
 	} else {
-		for _, r := range mod.Replace {
-			if r.New.Version == "" {
-				wrong("goMod: %s is replaced by a directory of the machine that made the lock", r.Old.Path)
-			}
-		}
+		errs = append(errs, checkEdits(pin.Edits, mod)...)
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("the lock of etcd %s can not be compiled: %w", pin.Version, errors.Join(errs...))
+	}
+	return nil
+}
+
+// checkArchive is checkPin for an architecture that has an official release.
+func checkArchive(pin lock.Etcd, a lock.Archive, binaries []string, errs []error) error {
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !fs.ValidPath(a.Path) || strings.ContainsAny(a.Path, "\\?#%\x00") {
+		wrong("release: %q is no path below a release page", a.Path)
+	}
+	if !hexDigest.MatchString(a.SHA256) || a.Size <= 0 || a.Size > maxArchive {
+		wrong("release: %s: %q and %d are no SHA-256 and no size", a.Path, a.SHA256, a.Size)
+	}
+	for name, path := range a.Binaries {
+		if !binaryName.MatchString(name) || !fs.ValidPath(path) {
+			wrong("release: %q is no binary name, or %q no path within an archive", name, path)
+		}
+	}
+	for _, name := range binaries {
+		if _, ok := a.Binaries[name]; !ok {
+			wrong("%s has no %q; there are %s", a.Path, name, strings.Join(slices.Sorted(maps.Keys(a.Binaries)), ", "))
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("the lock of etcd %s can not be unpacked: %w", pin.Version, errors.Join(errs...))
 	}
 	return nil
 }

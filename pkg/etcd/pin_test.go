@@ -24,6 +24,8 @@ func TestKeyOfABinaryChangesWithEverythingThatDeterminesIt(t *testing.T) {
 		"variable":     key(pin(func(p *lock.Etcd) { p.Variables["a.b"] = "d" }), "amd64", pkg),
 		"level":        key(pin(func(p *lock.Etcd) { p.Settings["GOAMD64"] = "v3" }), "amd64", pkg),
 		"fips":         key(pin(func(p *lock.Etcd) { p.Settings["GOFIPS140"] = "v1.0.0" }), "amd64", pkg),
+		"edit":         key(pin(func(p *lock.Etcd) { p.Edits = []lock.Edit{{Module: "a.b/c"}} }), "amd64", pkg),
+		"other edit":   key(pin(func(p *lock.Etcd) { p.Edits = []lock.Edit{{Module: "a.b/c", Files: []lock.FileEdit{{After: "d"}}}} }), "amd64", pkg),
 		"architecture": key(pin(same), "arm64", pkg),
 		"package":      key(pin(same), "amd64", "go.etcd.io/etcd/etcdctl/v3"),
 		"none":         key(pin(same), "amd64", ""),
@@ -41,6 +43,29 @@ func TestKeyOfABinaryChangesWithEverythingThatDeterminesIt(t *testing.T) {
 	if key(pin(func(p *lock.Etcd) { maps.DeleteFunc(p.Settings, func(k, _ string) bool { return k == "GOAMD64" }) }), "amd64", pkg) !=
 		key(pin(func(p *lock.Etcd) { p.Settings["GOAMD64"] = "v1" }), "amd64", pkg) {
 		t.Error("the default level written out changes the key")
+	}
+}
+
+func TestKeyOfAnUnpackedBinaryIsTheArchivesAndItsOwn(t *testing.T) {
+	pin := lock.Etcd{Version: "3.6.16", Release: &lock.Release{Archives: map[string]lock.Archive{
+		"amd64": {File: lock.File{Path: "a", SHA256: "1"}, Binaries: map[string]string{"etcd": "x/etcd", "etcdctl": "x/etcdctl"}},
+		"arm64": {File: lock.File{Path: "b", SHA256: "2"}, Binaries: map[string]string{"etcd": "x/etcd"}},
+	}}}
+	seen := map[string]string{}
+	for what, k := range map[string]string{
+		"etcd": binaryKey(pin, "amd64", "etcd"), "etcdctl": binaryKey(pin, "amd64", "etcdctl"),
+		"arm64": binaryKey(pin, "arm64", "etcd"), "compiled": binaryKey(pin, "s390x", "etcd"),
+	} {
+		if other, ok := seen[k]; ok {
+			t.Errorf("%s and %s have one key", what, other)
+		}
+		seen[k] = what
+	}
+	k := binaryKey(pin, "amd64", "etcd")
+	pin.Version, pin.Toolchain, pin.GoMod = "3.6.17", "go1.99.9", "module x\n"
+	pin.Release.Archives["amd64"] = lock.Archive{File: lock.File{Path: "elsewhere", SHA256: "1"}, Binaries: map[string]string{"etcd": "x/etcd"}}
+	if binaryKey(pin, "amd64", "etcd") != k {
+		t.Error("what does not determine the binary changes its key")
 	}
 }
 

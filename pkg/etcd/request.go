@@ -14,7 +14,7 @@ import (
 // Request is what a profile asks for about one etcd version.
 type Request struct {
 	Version   string            // MAJOR.MINOR.PATCH
-	From      string            // "source"; "" means the same
+	From      string            // "source", to compile, or "release", to take the official binaries; "" means source
 	Binaries  []string          // of etcd, etcdctl, etcdutl; none means all that the line has
 	Toolchain string            // go1.27.4; "" means DefaultToolchain
 	Bump      map[string]string // module path → version: dependencies to raise above etcd's own pins
@@ -22,6 +22,40 @@ type Request struct {
 	GOAMD64   string            // v1 to v4; "" means v1
 	GOARM64   string            // v8.0 to v9.5, with ,lse and ,crypto; "" means v8.0
 	GOPPC64   string            // power8 to power10; "" means power8
+
+	// FromByArch is what From is for some architectures (GOARCH) instead.
+	FromByArch map[string]string
+	// Archs are the architectures that official releases are pinned for; none
+	// means all. What is compiled is pinned for all of them at once.
+	Archs []string
+}
+
+// Where binaries come from.
+const (
+	fromSource  = "source"
+	fromRelease = "release"
+)
+
+// from is where the binaries for an architecture come from.
+func (r Request) from(arch string) string {
+	return or(or(r.FromByArch[arch], r.From), fromSource)
+}
+
+// origins are the architectures that are compiled for, and those that take
+// official releases, both sorted.
+func (r Request) origins() (sources, releases []string) {
+	archs := r.Archs
+	if len(archs) == 0 {
+		archs = slices.Collect(maps.Keys(levels))
+	}
+	for _, arch := range slices.Compact(slices.Sorted(slices.Values(archs))) {
+		if r.from(arch) == fromRelease {
+			releases = append(releases, arch)
+		} else {
+			sources = append(sources, arch)
+		}
+	}
+	return sources, releases
 }
 
 // KeyError says which key of a profile is wrong, so that whoever read the
@@ -66,25 +100,38 @@ func (r Request) Check() error {
 	wrong := func(key, value, format string, args ...any) {
 		errs = append(errs, &KeyError{Key: key, Value: value, Err: fmt.Errorf(format, args...)})
 	}
+	sources, releases := r.origins()
 	v, err := parseVersion(r.Version)
 	if err != nil {
 		wrong("etcd.versions", r.Version, "%w", err)
 	} else if l, err := line(v); err != nil {
 		wrong("etcd.versions", r.Version, "%w", err)
+	} else if err := l.known(v); err != nil && len(sources) > 0 {
+		wrong("etcd.versions", r.Version, "%w", err)
 	} else {
+		for _, e := range l.Edits {
+			if to := r.Bump[e.Module]; to != "" {
+				wrong("etcd.bump", e.Module, "etcd %s has an edited %s %s, so it can not be raised; remove it", l.Name, e.Module, e.Version)
+			}
+		}
 		for _, name := range r.Binaries {
 			if _, ok := l.Programs[name]; !ok {
 				wrong("etcd.binaries", name, "etcd %s has no %q; choose of %s", l.Name, name, strings.Join(l.binaries(), ", "))
 			}
 		}
 	}
-	switch r.From {
-	case "", "source":
-	case "release":
-		wrong("etcd.from", r.From, "official releases are not supported by this version; use from: source")
-	default:
-		wrong("etcd.from", r.From, "%q is not known; use source", r.From)
+	archs := strings.Join(slices.Sorted(maps.Keys(levels)), ", ")
+	for _, from := range append([]string{r.From}, slices.Sorted(maps.Values(r.FromByArch))...) {
+		if from != "" && from != fromSource && from != fromRelease {
+			wrong("etcd.from", from, "%q is not known; use source or release", from)
+		}
 	}
+	for _, arch := range append(slices.Sorted(maps.Keys(r.FromByArch)), r.Archs...) {
+		if _, ok := levels[arch]; !ok {
+			wrong("etcd.from", arch, "%q is not an architecture that etcd is built for; choose of %s", arch, archs)
+		}
+	}
+	r.checkReleases(releases, wrong)
 	if err := checkToolchain(r.toolchain()); err != nil {
 		wrong("etcd.toolchain", r.Toolchain, "%w", err)
 	} else if r.FIPS && olderGo(r.toolchain(), fipsToolchain) {
@@ -109,6 +156,26 @@ func (r Request) Check() error {
 		return strings.Compare(a.(*KeyError).Key, b.(*KeyError).Key)
 	})
 	return errors.Join(errs...)
+}
+
+// checkReleases tells of what only those who compile can have.
+func (r Request) checkReleases(releases []string, wrong func(key, value, format string, args ...any)) {
+	if len(releases) == 0 {
+		return
+	}
+	const remedy = "official releases are taken as they are; remove it, or use from: source for %s"
+	if r.FIPS {
+		wrong("etcd.fips", "true", remedy, strings.Join(releases, ", "))
+	}
+	for _, path := range slices.Sorted(maps.Keys(r.Bump)) {
+		wrong("etcd.bump", path, remedy, strings.Join(releases, ", "))
+	}
+	for _, arch := range releases {
+		setting := levels[arch].setting
+		if value := r.settings()[setting]; value != "" {
+			wrong("etcd."+strings.ToLower(setting), value, remedy, arch)
+		}
+	}
 }
 
 func (r Request) toolchain() string {

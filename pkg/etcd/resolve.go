@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,15 +26,17 @@ import (
 
 // Resolver pins etcd versions.
 type Resolver struct {
-	Go     *Go
-	Store  Store       // remembers wrappers that the go command completed; nil for none
-	Events func(Event) // may be nil
+	Go       *Go
+	Store    Store       // remembers wrappers that the go command completed, and keeps archives of releases; nil for none
+	Releases *Releases   // nil for etcd's own release page
+	Events   func(Event) // may be nil
 }
 
 // Resolve pins what r asks for, its binaries or more of them. A version that
 // this release of etcdimg carries, without bumps, is pinned at once and without
 // any process; any other is completed by the go command, with every checksum
-// verified as the host's settings say.
+// verified as the host's settings say. Archives of an official release are
+// downloaded, and pinned as the release's checksums say.
 //
 // Errors about the request are *KeyError.
 func (s *Resolver) Resolve(ctx context.Context, r Request) (lock.Etcd, error) {
@@ -48,6 +51,30 @@ func (s *Resolver) Resolve(ctx context.Context, r Request) (lock.Etcd, error) {
 	if err != nil {
 		return lock.Etcd{}, err
 	}
+	pin := lock.Etcd{Version: v.String(), Line: l.Name}
+	sources, releases := r.origins()
+	if len(sources) > 0 {
+		if pin, err = s.pinSource(ctx, l, v, r); err != nil {
+			return lock.Etcd{}, err
+		}
+	}
+	if len(releases) > 0 {
+		var date time.Time
+		if pin.Release, date, err = s.pinRelease(ctx, l, v, releases, r.Binaries); err != nil {
+			return lock.Etcd{}, err
+		}
+		if w, ok, err := embedded(v); err == nil && ok {
+			date = w.Date
+		}
+		if pin.Date.IsZero() {
+			pin.Date = date
+		}
+	}
+	return pin, nil
+}
+
+// pinSource pins what compiles a version.
+func (s *Resolver) pinSource(ctx context.Context, l Line, v version, r Request) (lock.Etcd, error) {
 	w, ok, err := embedded(v)
 	if err != nil {
 		return lock.Etcd{}, err
@@ -57,6 +84,10 @@ func (s *Resolver) Resolve(ctx context.Context, r Request) (lock.Etcd, error) {
 	// proxies have but a part, so only what is asked for is required.
 	if !ok {
 		l = l.only(r.Binaries)
+	}
+	// A wrapper with an older go line serves the lines without one of their own.
+	if ok && (l.Incompatible || l.Tags != nil) && olderGo(r.toolchain(), "go"+l.Go) {
+		ok = false
 	}
 	if !ok || len(r.Bump) > 0 {
 		if w, err = s.remembered(ctx, l, v, r); err != nil {
@@ -86,6 +117,7 @@ func (s *Resolver) Resolve(ctx context.Context, r Request) (lock.Etcd, error) {
 		GoMod:         w.GoMod,
 		GoSum:         w.GoSum,
 		Settings:      r.settings(),
+		Edits:         l.Edits,
 	}, nil
 }
 
@@ -118,7 +150,12 @@ func (s *Resolver) remembered(ctx context.Context, l Line, v version, r Request)
 		return s.complete(ctx, l, v, r)
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%d\n%s\n%q\n", recipeVersion, l.skeleton(v, r.toolchain()), l.demands(v, r))
+	fmt.Fprintf(h, "%d\n%s\n%q\n", recipeVersion, l.skeleton(v, r), l.demands(v, r))
+	if len(l.Edits) > 0 {
+		if err := json.NewEncoder(h).Encode(l.Edits); err != nil {
+			return wrapper{}, err
+		}
+	}
 	key := hex.EncodeToString(h.Sum(nil))
 	var w wrapper
 	if err := s.Store.ReadRecord(wrapperKind, key, &w); err == nil && w.GoMod != "" && w.GoSum != "" {
@@ -129,18 +166,6 @@ func (s *Resolver) remembered(ctx context.Context, l Line, v version, r Request)
 		return wrapper{}, err
 	}
 	return w, s.Store.WriteRecord(wrapperKind, key, w)
-}
-
-// demands are the arguments of the go get that completes a wrapper.
-func (l Line) demands(v version, r Request) []string {
-	var all []string
-	for _, m := range l.Modules {
-		all = append(all, m+"@"+l.moduleVersion(v))
-	}
-	for _, m := range slices.Sorted(maps.Keys(r.Bump)) {
-		all = append(all, m+"@"+r.Bump[m])
-	}
-	return all
 }
 
 // complete makes a wrapper module and lets the go command complete it. What
@@ -161,12 +186,25 @@ func (s *Resolver) complete(ctx context.Context, l Line, v version, r Request) (
 	// A version that is named must be what is selected, so the modules and
 	// the bumps go into one call. go get completes go.sum for every
 	// architecture and leaves tests out, which go mod tidy would not.
-	if err := os.WriteFile(filepath.Join(dir, "go.mod"), l.skeleton(v, r.toolchain()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), l.skeleton(v, r), 0o600); err != nil {
+		return wrapper{}, err
+	}
+	edited := l.editedSums()
+	if err := os.WriteFile(filepath.Join(dir, "go.sum"), []byte(edited), 0o600); err != nil {
+		return wrapper{}, err
+	}
+	edit := editor{runner: s.Go.runner, host: h, toolchain: r.toolchain(), onLine: s.listen(v)}
+	if err := edit.write(ctx, dir, l.Edits, edited, "pinning etcd "+v.String()); err != nil {
 		return wrapper{}, err
 	}
 	args := append([]string{"get"}, l.demands(v, r)...)
-	if stderr, err := s.call(ctx, h, dir, v, r, nil, args...); err != nil {
+	stderr, err := s.call(ctx, h, dir, v, r, nil, args...)
+	if err != nil {
 		return wrapper{}, s.explain(ctx, h, dir, l, v, r, stderr, err)
+	}
+	if m := guessed.FindStringSubmatch(stderr.text()); m != nil && l.Incompatible && len(r.Bump) == 0 {
+		return wrapper{}, &KeyError{Key: "etcd.versions", Value: v.String(), Err: fmt.Errorf(
+			"etcd %s can not be compiled: nobody says which version of %s it takes, as %s, which can, does not need it; choose %s", v, m[1], l.Newest, l.Newest)}
 	}
 	if err := s.checkBumps(ctx, h, dir, l, v, r); err != nil {
 		return wrapper{}, err
@@ -186,34 +224,28 @@ func (s *Resolver) complete(ctx context.Context, l Line, v version, r Request) (
 	return wrapper{GoMod: string(mod), GoSum: string(sum), Date: date}, nil
 }
 
-// skeleton is the wrapper's go.mod before the go command completes it.
-func (l Line) skeleton(v version, toolchain string) []byte {
-	language := l.Go
-	if olderGo(toolchain, "go"+language) {
-		language = strings.TrimPrefix(goversion.Lang(toolchain), "go") + ".0"
-	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "module etcdimg.build/etcd-%s\n\ngo %s\n\nrequire (\n", l.Name, language)
-	for _, m := range l.Modules {
-		fmt.Fprintf(&b, "\t%s %s\n", m, l.moduleVersion(v))
-	}
-	b.WriteString(")\n")
-	return b.Bytes()
-}
+// guessed is what the go command says when it has taken the newest version of
+// a module that nothing requires.
+var guessed = regexp.MustCompile(`(?m)^go: added (\S+) v\S+$`)
 
 // call runs the go command in a wrapper's directory.
 func (s *Resolver) call(ctx context.Context, h *host, dir string, v version, r Request, stdout *bytes.Buffer, args ...string) (*output, error) {
-	stderr := &output{onLine: func(line string) {
-		if what, ok := strings.CutPrefix(line, downloading); ok {
-			s.emit(v, Downloading, what)
-		}
-	}}
+	stderr := &output{onLine: s.listen(v)}
 	c := Command{Path: h.path, Args: args, Dir: dir, Stderr: stderr,
 		Env: append(h.base(r.toolchain()), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")}
 	if stdout != nil {
 		c.Stdout = stdout
 	}
 	return stderr, s.Go.runner.Run(ctx, c)
+}
+
+// listen returns what turns the go command's words into events.
+func (s *Resolver) listen(v version) func(string) {
+	return func(line string) {
+		if what, ok := strings.CutPrefix(line, downloading); ok {
+			s.emit(v, Downloading, what)
+		}
+	}
 }
 
 // explain turns a failed go get into an error about the request, if it is one.
@@ -232,6 +264,12 @@ func (s *Resolver) explain(ctx context.Context, h *host, dir string, l Line, v v
 		}
 	}
 	err = diagnose("pinning etcd "+v.String(), err, stderr, h, r.toolchain())
+	for target, version := range l.standIns() {
+		if to := r.Bump[target]; to != "" && strings.Contains(text, "cannot find module providing package") {
+			return &KeyError{Key: "etcd.bump", Value: target, Err: fmt.Errorf(
+				"etcd %s imports %s under its former name, which %s can not be had by; choose a version closer to %s: %w", v, target, to, version, err)}
+		}
+	}
 	var sum *ChecksumError
 	if errors.As(err, &sum) || unreachable.MatchString(text) || noToolchain.MatchString(text) || !notServed.MatchString(text) {
 		return err
@@ -250,6 +288,9 @@ func (s *Resolver) explain(ctx context.Context, h *host, dir string, l Line, v v
 // module proxy lists every module, and the one that is embedded. It is for a
 // message, so whatever fails leaves the list short.
 func (s *Resolver) available(ctx context.Context, h *host, dir string, l Line, v version, r Request) []string {
+	if l.Tags != nil {
+		return l.tagged()
+	}
 	newest := []string{l.Newest}
 	// Requiring what does not exist, the wrapper can not even be asked.
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module etcdimg.build/versions\n"), 0o600); err != nil {
@@ -262,13 +303,15 @@ func (s *Resolver) available(ctx context.Context, h *host, dir string, l Line, v
 	}
 	listed := map[string]int{}
 	for _, tag := range strings.Fields(stdout.String()) {
-		listed[tag]++
+		if one, ok := l.versionOf(tag); ok {
+			listed["v"+one.String()]++
+		}
 	}
 	listed["v"+l.Newest] = len(l.Modules)
 	var names []string
 	for _, tag := range slices.SortedFunc(maps.Keys(listed), semver.Compare) {
-		if one, err := parseVersion(strings.TrimPrefix(tag, "v")); err == nil && one.line() == l.Name && listed[tag] == len(l.Modules) {
-			names = append(names, one.String())
+		if listed[tag] == len(l.Modules) {
+			names = append(names, strings.TrimPrefix(tag, "v"))
 		}
 	}
 	return names
@@ -280,7 +323,7 @@ func (s *Resolver) checkBumps(ctx context.Context, h *host, dir string, l Line, 
 	if len(r.Bump) == 0 {
 		return nil
 	}
-	args := []string{"list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Version}}{{end}}"}
+	args := []string{"list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{with .Replace}}{{.Path}} {{.Version}}{{else}}{{.Path}} {{.Version}}{{end}}{{end}}"}
 	var stdout bytes.Buffer
 	stderr, err := s.call(ctx, h, dir, v, r, &stdout, append(args, l.packages()...)...)
 	if err != nil {
@@ -313,8 +356,16 @@ func (l Line) packages() []string { return slices.Sorted(maps.Values(l.Programs)
 // date asks for the date of the identity module's version.
 func (s *Resolver) date(ctx context.Context, h *host, dir string, l Line, v version, r Request) (time.Time, error) {
 	doing := "asking for the date of etcd " + v.String()
+	// In a module of its own: in the wrapper, it may be replaced.
+	dir = filepath.Join(dir, editedDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return time.Time{}, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module etcdimg.build/date\n"), 0o600); err != nil {
+		return time.Time{}, err
+	}
 	var stdout bytes.Buffer
-	stderr, err := s.call(ctx, h, dir, v, r, &stdout, "list", "-mod=readonly", "-m", "-json=Time", l.Identity)
+	stderr, err := s.call(ctx, h, dir, v, r, &stdout, "list", "-m", "-json=Time", l.Identity+"@"+l.moduleVersion(v))
 	if err != nil {
 		if ctx.Err() != nil {
 			return time.Time{}, err

@@ -14,26 +14,37 @@ import (
 
 	"github.com/etcdimg/etcdimg/pkg/etcd"
 	"github.com/etcdimg/etcdimg/pkg/etcd/etcdtest"
+	"github.com/etcdimg/etcdimg/pkg/lock"
 )
 
 func TestNewestVersionOfEachLineIsPinnedWithoutAnyProcess(t *testing.T) {
 	for _, l := range etcd.Lines() {
 		t.Run(l.Name, func(t *testing.T) {
 			m := newMachine(t, nil, "PATH=/nonexistent")
-			pin, err := m.resolver().Resolve(t.Context(), etcd.Request{Version: l.Newest, Binaries: []string{"etcd", "etcdctl", "etcdutl"}})
+			pin, err := m.resolver().Resolve(t.Context(), etcd.Request{Version: l.Newest})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if n := m.ran.total(); n != 0 {
 				t.Errorf("%d processes were started", n)
 			}
-			if pin.Version != l.Newest || pin.ModuleVersion != "v"+l.Newest || pin.Line != l.Name || pin.Toolchain != etcd.DefaultToolchain {
+			version := "v" + l.Newest
+			if l.Tags != nil {
+				version = l.Tags[l.Newest]
+			} else if l.Incompatible {
+				version += "+incompatible"
+			}
+			if pin.Version != l.Newest || pin.ModuleVersion != version || pin.Line != l.Name || pin.Toolchain != etcd.DefaultToolchain {
 				t.Errorf("pinned %s %s of %s with %s", pin.Version, pin.ModuleVersion, pin.Line, pin.Toolchain)
 			}
 			if pin.Date.IsZero() || pin.Date.Location() != time.UTC {
 				t.Errorf("the date is %v", pin.Date)
 			}
-			if sha := pin.Variables[l.GitSHA]; !strings.Contains(pin.GoSum, l.Identity+" "+pin.ModuleVersion+" "+sha+"\n") || !strings.HasPrefix(sha, "h1:") {
+			if sha := pin.Variables[l.GitSHA]; l.Name == "3.4" {
+				if !strings.HasSuffix(version, "-"+sha) {
+					t.Errorf("the identity is %q, which is not the commit of %s", sha, version)
+				}
+			} else if !strings.Contains(pin.GoSum, l.Identity+" "+pin.ModuleVersion+" "+sha+"\n") || !strings.HasPrefix(sha, "h1:") {
 				t.Errorf("the identity is %q, which is not the checksum of %s", sha, l.Identity)
 			}
 			mod, err := modfile.Parse("go.mod", []byte(pin.GoMod), nil)
@@ -44,7 +55,9 @@ func TestNewestVersionOfEachLineIsPinnedWithoutAnyProcess(t *testing.T) {
 				if i := slices.Index(l.Modules, r.Mod.Path); i >= 0 && (r.Mod.Version != pin.ModuleVersion || r.Indirect) {
 					t.Errorf("go.mod requires %v, indirect: %v", r.Mod, r.Indirect)
 				}
-				if !strings.Contains(pin.GoSum, r.Mod.Path+" "+r.Mod.Version+"/go.mod h1:") {
+				made := slices.ContainsFunc(pin.Edits, func(e lock.Edit) bool { return e.Own && e.Module == r.Mod.Path })
+				replaced := slices.ContainsFunc(mod.Replace, func(p *modfile.Replace) bool { return p.Old.Path == r.Mod.Path && p.New.Version != "" })
+				if !made && !replaced && !strings.Contains(pin.GoSum, r.Mod.Path+" "+r.Mod.Version+"/go.mod h1:") {
 					t.Errorf("go.sum has no line for the go.mod of %v", r.Mod)
 				}
 			}
@@ -97,13 +110,25 @@ func TestRequestsThatCanNotBeMetNameTheKeyAndTheRemedy(t *testing.T) {
 		key     string
 		says    []string
 	}{
-		"line outside the catalogue":  {request("3.99.0"), "etcd.versions", []string{"3.99", "3.5, 3.6, 3.7"}},
-		"line instead of a version":   {request("3.6"), "etcd.versions", []string{`"3.6" names a line`, "3.6.16"}},
-		"tag instead of a version":    {request("v3.6.16"), "etcd.versions", []string{"without its v: 3.6.16"}},
-		"no version at all":           {request("latest"), "etcd.versions", []string{"MAJOR.MINOR.PATCH"}},
-		"binary that there is not":    {with(func(r *etcd.Request) { r.Binaries = []string{"etcdadm"} }), "etcd.binaries", []string{"etcdadm", "etcd, etcdctl, etcdutl"}},
-		"official release":            {with(func(r *etcd.Request) { r.From = "release" }), "etcd.from", []string{"use from: source"}},
-		"unknown origin":              {with(func(r *etcd.Request) { r.From = "git" }), "etcd.from", []string{`"git"`}},
+		"line outside the catalogue": {request("3.99.0"), "etcd.versions", []string{"3.99", "3.5, 3.6, 3.7"}},
+		"line instead of a version":  {request("3.6"), "etcd.versions", []string{`"3.6" names a line`, "3.6.16"}},
+		"tag instead of a version":   {request("v3.6.16"), "etcd.versions", []string{"without its v: 3.6.16"}},
+		"no version at all":          {request("latest"), "etcd.versions", []string{"MAJOR.MINOR.PATCH"}},
+		"binary that there is not":   {with(func(r *etcd.Request) { r.Binaries = []string{"etcdadm"} }), "etcd.binaries", []string{"etcdadm", "etcd, etcdctl, etcdutl"}},
+		"unknown origin":             {with(func(r *etcd.Request) { r.From = "git" }), "etcd.from", []string{`"git"`, "source or release"}},
+		"unknown origin of one":      {with(func(r *etcd.Request) { r.FromByArch = map[string]string{"amd64": "git"} }), "etcd.from", []string{`"git"`, "source or release"}},
+		"origin for no architecture": {with(func(r *etcd.Request) { r.FromByArch = map[string]string{"riscv64": "source"} }), "etcd.from", []string{`"riscv64"`, "amd64, arm64, ppc64le, s390x"}},
+		"architecture that is none":  {with(func(r *etcd.Request) { r.Archs = []string{"x86_64"} }), "etcd.from", []string{`"x86_64"`, "amd64, arm64, ppc64le, s390x"}},
+		"official release with FIPS": {with(func(r *etcd.Request) { r.From, r.FIPS = "release", true }), "etcd.fips", []string{"taken as they are", "from: source"}},
+		"official release bumped": {with(func(r *etcd.Request) {
+			r.FromByArch = map[string]string{"amd64": "release"}
+			r.Bump = map[string]string{"golang.org/x/net": "v0.61.0"}
+		}), "etcd.bump", []string{"taken as they are", "from: source for amd64"}},
+		"official release of a level": {with(func(r *etcd.Request) { r.FromByArch, r.GOARM64 = map[string]string{"arm64": "release"}, "v9.0" }), "etcd.goarm64", []string{"from: source for arm64"}},
+		"old line without etcdutl":    {etcd.Request{Version: "3.4.26", Binaries: []string{"etcd", "etcdutl"}}, "etcd.binaries", []string{`etcd 3.4 has no "etcdutl"`, "etcd, etcdctl"}},
+		"version that has no module":  {etcd.Request{Version: "3.4.20"}, "etcd.versions", []string{"3.4.20 is not to be had as a Go module", "3.4.3, 3.4.9, 3.4.13, 3.4.15, 3.4.16, 3.4.24, 3.4.26"}},
+		"line of one version":         {etcd.Request{Version: "2.3.7"}, "etcd.versions", []string{"of this line there are 2.3.8"}},
+		"bump of an edited module":    {etcd.Request{Version: "3.1.20", Bump: map[string]string{"github.com/ugorji/go": "v1.2.0"}}, "etcd.bump", []string{"edited github.com/ugorji/go"}},
 		"toolchain without a patch":   {with(func(r *etcd.Request) { r.Toolchain = "go1.27" }), "etcd.toolchain", []string{"go1.27.0"}},
 		"toolchain without go":        {with(func(r *etcd.Request) { r.Toolchain = "1.27.4" }), "etcd.toolchain", []string{"go1.27.4"}},
 		"toolchain that is a path":    {with(func(r *etcd.Request) { r.Toolchain = "../../bin/sh" }), "etcd.toolchain", []string{"not a Go release"}},

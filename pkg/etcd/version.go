@@ -3,6 +3,7 @@ package etcd
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -37,10 +38,14 @@ func parseVersion(s string) (version, error) {
 	return v, nil
 }
 
-// newest is the newest version of the newest line.
+// newest is the newest version that is no pre-release.
 func newest() string {
-	lines := catalogue()
-	return lines[len(lines)-1].Newest
+	for _, l := range slices.Backward(catalogue()) {
+		if !strings.Contains(l.Newest, "-") {
+			return l.Newest
+		}
+	}
+	return ""
 }
 
 func (v version) String() string {

@@ -28,7 +28,10 @@ type Lock struct {
 }
 
 // Etcd pins one etcd version: the wrapper module that compiles it, complete,
-// and the toolchain. Together with an architecture it determines the binaries.
+// with the toolchain; or, for the architectures that Release names, the
+// archives of the official release. Together with an architecture it determines
+// the binaries. Where every architecture is in Release, what is for compiling
+// is empty.
 type Etcd struct {
 	Version       string            `json:"version"`       // 3.6.16
 	ModuleVersion string            `json:"moduleVersion"` // v3.6.16, or a pseudo-version
@@ -40,6 +43,56 @@ type Etcd struct {
 	GoMod         string            `json:"goMod"`         // the wrapper's go.mod, complete
 	GoSum         string            `json:"goSum"`         // the wrapper's go.sum, complete
 	Settings      map[string]string `json:"settings"`      // GOFIPS140, GOAMD64, … where the profile sets one
+	Edits         []Edit            `json:"edits,omitempty"`
+	Release       *Release          `json:"release,omitempty"`
+}
+
+// Edit is a module that is not compiled as it was published. The wrapper's
+// go.mod replaces it by the directory ./edited/MODULE, which whoever compiles
+// makes: from the published module, whose checksum is in the wrapper's go.sum,
+// or, where Own is set, from nothing but the files that are given here.
+type Edit struct {
+	Module  string     `json:"module"`  // path: github.com/ugorji/go
+	Version string     `json:"version"` // as the wrapper's go.mod requires it
+	Reason  string     `json:"reason"`  // why, in a line
+	Own     bool       `json:"own,omitempty"`
+	Files   []FileEdit `json:"files"` // by path
+}
+
+// FileEdit is what is done to one file of a module.
+type FileEdit struct {
+	Path    string   `json:"path"`             // relative to the module's root, with slashes
+	Before  string   `json:"before,omitempty"` // SHA-256 of the published file, hex; empty where there is none
+	After   string   `json:"after"`            // SHA-256 of what it becomes, hex
+	Changes []Change `json:"changes"`          // in the order in which they are made
+}
+
+// Change puts one piece of text into the place of another.
+type Change struct {
+	Old        string `json:"old,omitempty"`        // empty for a file that is not there before
+	Occurrence int    `json:"occurrence,omitempty"` // which one of Old's occurrences, from 1
+	New        string `json:"new"`
+}
+
+// Release pins the archives of an official release. Paths are relative to a
+// release page or a mirror of one, which the lock does not name.
+type Release struct {
+	Checksums File               `json:"checksums"` // the file that lists the archives' checksums
+	Signature string             `json:"signature"` // of that file: "none" published, "unverified" for want of a key, or the fingerprint of the key that made it, upper-case hex
+	Archives  map[string]Archive `json:"archives"`  // by GOARCH
+}
+
+// Archive is one archive of a release, and the programs in it.
+type Archive struct {
+	File
+	Binaries map[string]string `json:"binaries"` // name → path within the archive
+}
+
+// File is a published file.
+type File struct {
+	Path   string `json:"path"`   // v3.6.16/SHA256SUMS
+	Size   int64  `json:"size"`   // bytes
+	SHA256 string `json:"sha256"` // hex
 }
 
 // Suite is one signed index that packages were chosen from.

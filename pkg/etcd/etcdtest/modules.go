@@ -32,6 +32,22 @@ func modules(version string) map[string]map[string]string {
 	}
 }
 
+// PublishSingle adds a look-alike of an etcd version before 3.5 to the proxy
+// folder root: one module, with etcd at its root and etcdctl beneath. The module
+// version is what the module proxy calls it: v3.3.99+incompatible, or a
+// pseudo-version. The module has a go.mod if it is not incompatible.
+func PublishSingle(root, path, moduleVersion, version string) error {
+	files := map[string]string{
+		"version/version.go": fmt.Sprintf(versionSource, version, minor(version)),
+		"main.go":            strings.ReplaceAll(serverSource, "go.etcd.io/etcd/api/v3", path),
+		"etcdctl/main.go":    strings.ReplaceAll(fmt.Sprintf(clientSource, "etcdctl"), "go.etcd.io/etcd/api/v3", path),
+	}
+	if !strings.HasSuffix(moduleVersion, "+incompatible") {
+		files["go.mod"] = fmt.Sprintf("module %s\n\ngo %s\n", path, language)
+	}
+	return Publish(root, path, moduleVersion, files)
+}
+
 // minor is MAJOR.MINOR of a version.
 func minor(version string) string {
 	parts := strings.SplitN(version, ".", 3)

@@ -8,6 +8,9 @@
 //	…run with env added to the environment, and etcd.toolchain: etcdtest.Toolchain()
 //	defer etcdtest.RemoveAll(dir)
 //
+// Release makes an official release page of look-alikes in a folder, and
+// PublishSingle a version from before 3.5.
+//
 // The package knows nothing of how etcd is compiled.
 package etcdtest
 
@@ -101,8 +104,8 @@ func Proxy(dir string, versions ...string) (env []string, err error) {
 }
 
 // Publish adds one module version to the proxy folder root, in the form that
-// go help goproxy describes. A go.mod must be among the files, which are named
-// relative to the module's root.
+// go help goproxy describes. Files are named relative to the module's root. A
+// module without a go.mod among them is one from before there were modules.
 func Publish(root, path, version string, files map[string]string) error {
 	escaped, err := module.EscapePath(path)
 	if err != nil {
@@ -130,7 +133,11 @@ func Publish(root, path, version string, files map[string]string) error {
 	if err := z.Close(); err != nil {
 		return err
 	}
-	for ending, content := range map[string][]byte{".info": info, ".mod": []byte(files["go.mod"]), ".zip": archive.Bytes()} {
+	mod := files["go.mod"]
+	if mod == "" {
+		mod = "module " + path + "\n"
+	}
+	for ending, content := range map[string][]byte{".info": info, ".mod": []byte(mod), ".zip": archive.Bytes()} {
 		if err := os.WriteFile(filepath.Join(at, version+ending), content, 0o644); err != nil {
 			return err
 		}
