@@ -118,10 +118,16 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 	images := make([]v1.Image, len(archs))
 	results := make([]Image, len(archs))
 	g, ctx := errgroup.WithContext(ctx)
-	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1)), binaries: p.Etcd.Binaries}
+	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1))}
 	for _, e := range l.Etcd {
+		// A line before 3.5 has no etcdutl: the profile's list is for all.
+		binaries, err := etcd.BinariesOf(e.Version, p.Etcd.Binaries)
+		if err != nil {
+			return nil, err
+		}
+		w.binaries = append(w.binaries, binaries)
 		w.prefetch = append(w.prefetch, sync.OnceValue(func() error {
-			return b.Compiler.Prefetch(ctx, e, names(archs), p.Etcd.Binaries)
+			return b.Compiler.Prefetch(ctx, e, names(archs), binaries)
 		}))
 	}
 	for i, arch := range archs {

@@ -37,6 +37,10 @@ const (
 	snapshotVariable = "ETCDIMG_DEBIAN_SNAPSHOT" // in place of snapshot.debian.org; "none" for none
 )
 
+// releasesVariable names the environment variable with a mirror of etcd's
+// release page: a URL or a folder.
+const releasesVariable = "ETCDIMG_RELEASES"
+
 // New returns a Builder that compiles with the machine's go command and takes
 // packages from Debian archives. It starts nothing and asks nobody yet.
 func New(o Options) (*Builder, error) {
@@ -69,10 +73,13 @@ func New(o Options) (*Builder, error) {
 		Epoch:    o.Epoch,
 		debian:   packages,
 	}
-	runner := etcd.Processes{}
-	gocmd := etcd.NewGo(o.Environ, runner)
-	b.etcd = &etcd.Resolver{Go: gocmd, Store: o.Cache, Events: b.etcdEvent}
-	b.Compiler = &goCompiler{&etcd.Compiler{Go: gocmd, Store: o.Cache, Events: b.etcdEvent}}
+	gocmd := etcd.NewGo(o.Environ, etcd.Processes{})
+	releases, err := etcd.NewReleases(etcd.ReleaseOptions{Base: lookup(o.Environ, releasesVariable)})
+	if err != nil {
+		return nil, fmt.Errorf("$%s: %w", releasesVariable, err)
+	}
+	b.etcd = &etcd.Resolver{Go: gocmd, Store: o.Cache, Releases: releases, Events: b.etcdEvent}
+	b.Compiler = &goCompiler{&etcd.Compiler{Go: gocmd, Store: o.Cache, Releases: releases, Events: b.etcdEvent}}
 	return b, nil
 }
 

@@ -24,7 +24,7 @@ func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profi
 	g, ctx := errgroup.WithContext(ctx)
 	for i, version := range p.Etcd.Versions {
 		g.Go(func() error {
-			pin, err := b.etcd.Resolve(ctx, etcdRequest(p, version))
+			pin, err := b.etcd.Resolve(ctx, etcdRequest(p, version, archs))
 			if err != nil {
 				return fmt.Errorf("choosing etcd %s: %w", version, located(p, fmt.Sprintf("etcd.versions[%d]", i), err))
 			}
@@ -43,9 +43,13 @@ func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profi
 	return l, nil
 }
 
-func etcdRequest(p *profile.Profile, version string) etcd.Request {
+func etcdRequest(p *profile.Profile, version string, archs []profile.Arch) etcd.Request {
+	binaries, err := etcd.BinariesOf(version, p.Etcd.Binaries)
+	if err != nil || len(binaries) == 0 {
+		binaries = p.Etcd.Binaries // Resolve tells what is wrong with them
+	}
 	return etcd.Request{
-		Version: version, From: p.Etcd.From, Binaries: p.Etcd.Binaries, Toolchain: p.Etcd.Toolchain,
+		Version: version, From: p.Etcd.From, Archs: names(archs), Binaries: binaries, Toolchain: p.Etcd.Toolchain,
 		Bump: p.Etcd.Bump, FIPS: p.Etcd.FIPS,
 		GOAMD64: p.Etcd.GOAMD64, GOARM64: p.Etcd.GOARM64, GOPPC64: p.Etcd.GOPPC64,
 	}

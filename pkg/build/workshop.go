@@ -14,14 +14,14 @@ type workshop struct {
 	builder  *Builder
 	places   chan struct{}
 	prefetch []func() error // by index of the etcd version; each downloads once
-	binaries []string
+	binaries [][]string     // by index of the etcd version
 }
 
 // compile waits for a place, unless there is nothing to compile.
 func (w *workshop) compile(ctx context.Context, i int, e lock.Etcd, arch string) (map[string]rootfs.Content, error) {
-	b, task := w.builder, etcdTask(e, arch)
-	if b.Compiler.Cached(e, arch, w.binaries) {
-		found, err := b.Compiler.Compile(ctx, e, arch, w.binaries)
+	b, task, binaries := w.builder, etcdTask(e, arch), w.binaries[i]
+	if b.Compiler.Cached(e, arch, binaries) {
+		found, err := b.Compiler.Compile(ctx, e, arch, binaries)
 		b.emit(Event{Kind: Finished, Task: task, Detail: "cached", Err: err})
 		return found, err
 	}
@@ -35,7 +35,7 @@ func (w *workshop) compile(ctx context.Context, i int, e lock.Etcd, arch string)
 	err := w.prefetch[i]()
 	var made map[string]rootfs.Content
 	if err == nil {
-		made, err = b.Compiler.Compile(ctx, e, arch, w.binaries)
+		made, err = b.Compiler.Compile(ctx, e, arch, binaries)
 	}
 	b.finish(task, err)
 	return made, err
