@@ -15,7 +15,8 @@ build: ## compile bin/etcdimg
 
 test: lint unit tools integration e2e ## run every test, and install whatever the tests need
 
-test-all: test ## the same as test
+test-all: export ETCDIMG_ALL = 1
+test-all: test ## the same with every etcd line on every architecture, which takes long
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy
 	@files=$$(gofmt -l cmd pkg test hack) && if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):" $$files; exit 1; fi

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -235,10 +236,28 @@ func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Pr
 		Platform:    v1.Platform{OS: "linux", Architecture: string(arch)},
 		Created:     created,
 		Config:      config,
-		Annotations: annotations(p, created),
+		Annotations: withOmissions(annotations(p, created), l, arch),
 		CreatedBy:   "etcdimg build",
 	}, layers, b.Cache)
 	return img, layers, err
+}
+
+// omissionsAnnotation names the suites that an image was made without although
+// its profile names them.
+const omissionsAnnotation = "io.github.etcdimg.skipped-suites"
+
+func withOmissions(a map[string]string, l *lock.Lock, arch profile.Arch) map[string]string {
+	name, _ := debian.DebianArch(string(arch))
+	var skipped []string
+	for _, s := range l.Suites {
+		if s.Skipped != "" && s.Arch == name {
+			skipped = append(skipped, s.Suite)
+		}
+	}
+	if len(skipped) > 0 {
+		a[omissionsAnnotation] = strings.Join(skipped, " ")
+	}
+	return a
 }
 
 // annotations are the profile's, and those that follow from the image.

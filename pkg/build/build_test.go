@@ -395,3 +395,27 @@ func TestAnEpochIsTheDateOfEverything(t *testing.T) {
 		t.Errorf("created %s, want %s", config.Created, epoch)
 	}
 }
+
+func TestASuiteThatWasLeftOutIsNamedInTheManifest(t *testing.T) {
+	l := newLab(t, t.TempDir())
+	p := read(t, text)
+	pinned := pins(p)
+	pinned.Suites = []lock.Suite{{Suite: "trixie", Arch: "arm64"}, {Suite: "trixie-security", Arch: "arm64", Skipped: "left out on request"}}
+	r, err := l.Build(t.Context(), p, pinned, p.Archs, func(*build.Result) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"", "trixie-security"} {
+		img, err := r.Index.Image(mustHash(t, r.Images[i].Digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := img.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Annotations["io.github.etcdimg.skipped-suites"]; got != want {
+			t.Errorf("%s: skipped suites are %q, want %q", r.Images[i].Arch, got, want)
+		}
+	}
+}
