@@ -1,0 +1,258 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/etcdimg/etcdimg/migrate/internal/backend"
+	"github.com/etcdimg/etcdimg/migrate/internal/datadir"
+	"github.com/etcdimg/etcdimg/migrate/internal/plan"
+	"github.com/etcdimg/etcdimg/migrate/internal/raftlog"
+	"github.com/etcdimg/etcdimg/migrate/internal/server"
+	"github.com/etcdimg/etcdimg/migrate/internal/version"
+)
+
+// carryOut does the steps. When one fails the directory that the move began
+// with is put back; when the operator is told to stop, the steps that are done
+// stay, and the next run goes on.
+func (o *Operator) carryOut(ctx context.Context, steps []plan.Step) error {
+	for i, step := range steps {
+		log := o.Log.With("step", i+1, "of", len(steps), "kind", string(step.Kind), "to", step.To.String())
+		log.Info("step begins")
+		begun := time.Now()
+		err := o.step(ctx, step)
+		if err == nil {
+			log.Info("step done", "took", time.Since(begun).Round(time.Millisecond).String())
+			continue
+		}
+		if ctx.Err() != nil {
+			return errors.Join(fmt.Errorf("stopped during step %d (%s to %s): the directory is as it was before the step; run this again to go on", i+1, step.Kind, step.To), o.abandon())
+		}
+		if step.Kind == plan.Mark {
+			return err
+		}
+		err = fmt.Errorf("step %d (%s to %s): %w", i+1, step.Kind, step.To, err)
+		if back := o.goBack(); back != nil {
+			return fmt.Errorf("%w; and going back failed: %v: run this again to end that", err, back)
+		}
+		return fmt.Errorf("%w (the directory is as it was before the migration)", err)
+	}
+	return nil
+}
+
+func (o *Operator) abandon() error {
+	if r := o.journal.Record(); r == nil {
+		return nil
+	}
+	return o.journal.Abandon()
+}
+
+// goBack puts the first directory back and closes the move. What was made room
+// for by removing the failed step is there for the journal, even on a full disk.
+func (o *Operator) goBack() error {
+	if o.journal.Record() == nil {
+		return nil
+	}
+	if err := os.RemoveAll(o.journal.Next()); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(o.journal.Work()); err != nil {
+		return err
+	}
+	if err := o.journal.Abandon(); err != nil {
+		return err
+	}
+	if err := o.journal.GoBack(); err != nil {
+		return err
+	}
+	return o.journal.End(o.KeepBackups)
+}
+
+func (o *Operator) step(ctx context.Context, step plan.Step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if step.Kind == plan.Mark {
+		return version.WriteFile(o.dir, step.To)
+	}
+	s, err := datadir.Inspect(o.dir)
+	if err != nil {
+		return err
+	}
+	if o.journal.Record() == nil {
+		if err := o.journal.Begin(step.From, o.Target); err != nil {
+			return err
+		}
+	}
+	if err := o.journal.Prepare(step.To); err != nil {
+		return err
+	}
+	var made *result
+	switch step.Kind {
+	case plan.Run:
+		made, err = o.run(ctx, step, s)
+	case plan.Restore:
+		made, err = o.restore(ctx, step, s)
+	case plan.Convert:
+		made, err = o.convert(ctx, step, s)
+	case plan.WriteV2:
+		made, err = o.writeV2(ctx, step, s)
+	default:
+		err = fmt.Errorf("no such step")
+	}
+	if err != nil {
+		return err
+	}
+	if err := o.adopt(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	o.Log.Info("the data is the same", "keys", made.keys, "revision", made.revision, "leases", made.leases, "digest", made.digest)
+	after, err := datadir.Inspect(o.journal.Next())
+	if err != nil {
+		return fmt.Errorf("reading what the step made: %w", err)
+	}
+	if t := tail(after); step.Kind == plan.Run && t > expectedTail(step.Version) {
+		return errors.New("v2 requests are left in the log, which later lines can not read")
+	}
+	return o.journal.Commit(fingerprint(after))
+}
+
+// result is what a step made, for the log.
+type result struct {
+	keys, leases int
+	revision     int64
+	digest       string
+}
+
+func resultOf(s backend.Summary) *result {
+	return &result{s.Keys, s.Leases, s.Revision, s.Live}
+}
+
+func tail(s *datadir.State) plan.Tail {
+	switch {
+	case s.Log.Count(raftlog.V2Other) > 0:
+		return plan.TailOther
+	case s.Log.Count(raftlog.V2Attributes) > 0:
+		return plan.TailAttributes
+	}
+	return plan.TailClean
+}
+
+func expectedTail(v version.Version) plan.Tail {
+	if v.Line().Before(version.Line{Major: 3, Minor: 5}) {
+		return plan.TailOther
+	}
+	return plan.TailClean
+}
+
+// adopt gives what a step made to the owner of what is there, so that a root
+// operator does not lock an unprivileged server out.
+func (o *Operator) adopt() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Join(o.dir, datadir.MemberDir))
+	if err != nil {
+		return err
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	member := filepath.Join(o.journal.Next(), datadir.MemberDir)
+	return filepath.WalkDir(member, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(st.Uid), int(st.Gid))
+	})
+}
+
+// start starts a bundled server on a directory and waits until it is ready.
+func (o *Operator) start(ctx context.Context, v version.Version, dir string, s *datadir.State) (*server.Server, error) {
+	binary := o.Bundle.Program("etcd", v)
+	if binary == "" {
+		return nil, fmt.Errorf("etcd %s is not bundled", v)
+	}
+	c := server.Config{
+		Binary: binary, Version: v, DataDir: dir, Name: o.Name,
+		Port: o.Port, PeerPort: o.PeerPort, Fixed: o.FixedPorts,
+		ExtraArgs: o.ExtraArgs, Log: o.Log, ReadyIn: o.ReadyIn, StopIn: o.StopIn,
+	}
+	if len(s.Members) == 1 {
+		c.AdvertisedClientURLs = s.Members[0].ClientURLs
+		if s.Members[0].Name != "" {
+			c.Name = s.Members[0].Name
+		}
+	}
+	srv, err := server.Start(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := srv.Ready(ctx); err != nil {
+		// Of two errors the first says what is wrong; a server that does not
+		// get ready may not stop by itself either, and its copy is dropped.
+		srv.Kill()
+		return nil, err
+	}
+	return srv, nil
+}
+
+// pass lets a server take a directory over and stops it.
+func (o *Operator) pass(ctx context.Context, v version.Version, dir string, s *datadir.State) error {
+	srv, err := o.start(ctx, v, dir, s)
+	if err != nil {
+		return err
+	}
+	return srv.Stop()
+}
+
+// settled gives a copy of the database that has everything the log has: of the
+// whole directory, passed through the version that wrote it, if the database
+// lacks something; else of the one file.
+func (o *Operator) settled(ctx context.Context, s *datadir.State, writer version.Version) (db string, sum backend.Summary, err error) {
+	if s.Behind == 0 {
+		db = filepath.Join(o.journal.Work(), "db")
+		if err := datadir.CopyFile(ctx, datadir.DBFile(o.dir), db); err != nil {
+			return "", sum, err
+		}
+	} else {
+		v, ok := o.newest(writer.Line())
+		if !ok {
+			return "", sum, fmt.Errorf("%d changes are in the log only, and no etcd %s is bundled to apply them", s.Behind, writer.Line())
+		}
+		o.Log.Info("the database lacks changes that are in the log: its own version applies them first", "changes", s.Behind, "version", v.String())
+		copied := filepath.Join(o.journal.Work(), "settle")
+		if err := o.copyMember(ctx, copied); err != nil {
+			return "", sum, err
+		}
+		if err := o.pass(ctx, v, copied, s); err != nil {
+			return "", sum, err
+		}
+		db = datadir.DBFile(copied)
+	}
+	sum, err = summarize(db, backend.All)
+	return db, sum, err
+}
+
+func (o *Operator) copyMember(ctx context.Context, to string) error {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	return datadir.CopyTree(ctx, filepath.Join(o.dir, datadir.MemberDir), filepath.Join(to, datadir.MemberDir))
+}
+
+func summarize(db string, upTo int64) (backend.Summary, error) {
+	d, err := backend.Open(db)
+	if err != nil {
+		return backend.Summary{}, err
+	}
+	s, err := d.Summarize(upTo)
+	return s, errors.Join(err, d.Close())
+}

@@ -1,0 +1,187 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/etcdimg/etcdimg/migrate/internal/backend"
+	"github.com/etcdimg/etcdimg/migrate/internal/datadir"
+	"github.com/etcdimg/etcdimg/migrate/internal/plan"
+)
+
+// run lets a server take over a copy of the directory.
+func (o *Operator) run(ctx context.Context, step plan.Step, s *datadir.State) (*result, error) {
+	next := o.journal.Next()
+	if err := o.copyMember(ctx, next); err != nil {
+		return nil, err
+	}
+	db := datadir.DBFile(next)
+	upTo := backend.All
+	if s.Behind > 0 {
+		// What the database lacks, its own version adds before the comparison;
+		// where that is not bundled, what is there already is compared.
+		if v, ok := o.newest(step.From.Version.Line()); ok && v.Line() != step.Version.Line() {
+			o.Log.Info("the database lacks changes that are in the log: its own version applies them first", "changes", s.Behind, "version", v.String())
+			if err := o.pass(ctx, v, next, s); err != nil {
+				return nil, err
+			}
+		} else {
+			sum, err := summarize(db, backend.All)
+			if err != nil {
+				return nil, err
+			}
+			upTo = sum.Revision
+		}
+	}
+	before, err := summarize(db, backend.All)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.pass(ctx, step.Version, next, s); err != nil {
+		return nil, err
+	}
+	after, err := summarize(db, upTo)
+	if err != nil {
+		return nil, err
+	}
+	if upTo != backend.All {
+		// Leases and users are not dated: what the log added can not be told apart.
+		after.Leases, after.Leased, after.Auth, after.Alarms = before.Leases, before.Leased, before.Auth, before.Alarms
+		after.Compacted = max(after.Compacted, before.Compacted)
+	}
+	if err := o.same(before, after, db); err != nil {
+		return nil, err
+	}
+	return resultOf(after), nil
+}
+
+// same compares, and lets pass what a server does by itself: keys whose lease
+// ran out while it was up.
+func (o *Operator) same(before, after backend.Summary, db string) error {
+	differs := backend.Compare(before, after)
+	if differs == nil {
+		return nil
+	}
+	if after.Revision <= before.Revision && after.Leases >= before.Leases {
+		return differs
+	}
+	d, err := backend.Open(db)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	keys, only, err := d.OnlyExpired(before.Revision)
+	if err != nil {
+		return err
+	}
+	old, err := d.Summarize(before.Revision)
+	if err != nil {
+		return err
+	}
+	old.Leases, old.Leased = before.Leases, before.Leased
+	if !only || backend.Compare(before, old) != nil {
+		return differs
+	}
+	o.Log.Warn("leases ran out while the server was up", "leases", before.Leases-after.Leases, "keys", keys)
+	return nil
+}
+
+// restore makes a new directory from the database by the version's own tool.
+func (o *Operator) restore(ctx context.Context, step plan.Step, s *datadir.State) (*result, error) {
+	db, before, err := o.settled(ctx, s, step.From.Version)
+	if err != nil {
+		return nil, err
+	}
+	if err := backend.Strip(db); err != nil {
+		return nil, err
+	}
+	name, peers := o.identity(s)
+	var cluster []string
+	for _, u := range peers {
+		cluster = append(cluster, name+"="+u)
+	}
+	args, env := o.Bundle.RestoreCommand(step.Version)
+	if args == nil {
+		return nil, fmt.Errorf("no tool of etcd %s to restore a database is bundled", step.Version)
+	}
+	out := filepath.Join(o.journal.Work(), "restored")
+	args = append(args, db, "--skip-hash-check", "--data-dir", out, "--name", name,
+		"--initial-cluster", strings.Join(cluster, ","),
+		"--initial-advertise-peer-urls", strings.Join(peers, ","),
+		// Not the old token: what is left of an old cluster must not join.
+		"--initial-cluster-token", "migrate-"+o.journal.Record().Move)
+	if err := command(ctx, args, env); err != nil {
+		return nil, err
+	}
+	member := filepath.Join(o.journal.Next(), datadir.MemberDir)
+	if err := os.Rename(filepath.Join(out, datadir.MemberDir), member); err != nil {
+		return nil, err
+	}
+	after, err := summarize(datadir.DBFile(o.journal.Next()), backend.All)
+	if err != nil {
+		return nil, err
+	}
+	if err := backend.Compare(before, after); err != nil {
+		return nil, err
+	}
+	return resultOf(after), nil
+}
+
+// identity is the name and the peer URLs of the only member.
+func (o *Operator) identity(s *datadir.State) (name string, peers []string) {
+	name, peers = o.Name, o.PeerURLs
+	if len(s.Members) == 1 {
+		if s.Members[0].Name != "" {
+			name = s.Members[0].Name
+		}
+		if len(s.Members[0].PeerURLs) > 0 {
+			peers = s.Members[0].PeerURLs
+		}
+	}
+	return name, peers
+}
+
+// command runs one of etcd's tools; the error has its last words.
+func command(ctx context.Context, args, env []string) error {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Env = toolEnvironment(os.Environ(), env)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = 10 * time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	done := make(chan error)
+	go onOwnThread(cmd, done)
+	err := <-done
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	last := strings.Join(lines[max(0, len(lines)-3):], " | ")
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("%s: %w; its last words: %s", filepath.Base(args[0]), err, last[:min(len(last), 1000)])
+	}
+	return err
+}
+
+// toolEnvironment is ours without what would change a tool's flags.
+func toolEnvironment(env, more []string) []string {
+	var kept []string
+	for _, e := range env {
+		if strings.HasPrefix(e, "ETCD_UNSUPPORTED_ARCH=") || !strings.HasPrefix(e, "ETCD_") && !strings.HasPrefix(e, "ETCDCTL_") {
+			kept = append(kept, e)
+		}
+	}
+	return append(kept, more...)
+}

@@ -1,0 +1,295 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/etcdimg/etcdimg/migrate/internal/version"
+)
+
+// Errors that Find tells apart.
+var (
+	ErrNoWay      = errors.New("there is no known way")
+	ErrNotBundled = errors.New("a version that the way needs is not bundled")
+	ErrCluster    = errors.New("a member of a cluster can not move alone")
+)
+
+// Kind is a kind of step.
+type Kind string
+
+// The kinds of steps.
+const (
+	Mark    Kind = "mark"     // version.txt only: the next server takes the directory as it is
+	Run     Kind = "run"      // a server takes over a copy of the directory, and is stopped
+	Restore Kind = "restore"  // a new directory is made from the database
+	Convert Kind = "convert"  // v2 keys become v3 keys
+	WriteV2 Kind = "write-v2" // v3 keys become v2 keys
+)
+
+// Step is one step; Version's binaries do it, and version.txt says To after it.
+type Step struct {
+	Kind    Kind            `json:"kind"`
+	Version version.Version `json:"-"`
+	From    version.Stamp   `json:"from"`
+	To      version.Stamp   `json:"to"`
+}
+
+func (s Step) String() string {
+	switch s.Kind {
+	case Mark:
+		return fmt.Sprintf("mark the directory as %s: its server can take it over as it is", s.To)
+	case Run:
+		if s.From.Version.Line() == s.To.Version.Line() {
+			return fmt.Sprintf("run etcd %s on a copy, so that nothing newer has to read v2 requests of its log; put it in place", s.Version)
+		}
+		return fmt.Sprintf("run etcd %s on a copy of the directory, which it takes over from %s; put it in place", s.Version, s.From.Version)
+	case Restore:
+		return fmt.Sprintf("restore the database by the tools of etcd %s into a new directory; put it in place (membership and raft log are made new)", s.Version)
+	case Convert:
+		return fmt.Sprintf("run etcd %s on a copy and turn its v2 keys into v3 keys (keys below the TTL directory get a lease of an hour, other TTLs end); put it in place", s.Version)
+	case WriteV2:
+		return fmt.Sprintf("write the newest value of every key into a v2 store for etcd %s; put it in place (older revisions are not kept)", s.To.Version)
+	}
+	return string(s.Kind)
+}
+
+// Facts are what a way depends on.
+type Facts struct {
+	At     version.Stamp
+	Tail   Tail
+	V2Keys bool // the v2 store holds keys of the user's
+	Behind bool // the database lacks changes that are in the log
+	Voters int  // members of the cluster
+	// Agreed is the line of the cluster version in the database, if it is known.
+	Agreed      version.Line
+	AgreedKnown bool
+}
+
+// Bundled are the versions at hand.
+type Bundled struct {
+	// Server is the newest bundled version of a line.
+	Server func(version.Line) (version.Version, bool)
+	// Restores says whether a version's tools to restore a database are there.
+	Restores func(version.Version) bool
+	Lines    []version.Line
+}
+
+// Find gives the steps from facts to a target, which must be bundled. No steps
+// means that there is nothing to do.
+func Find(f Facts, target version.Stamp, b Bundled) ([]Step, error) {
+	if f.At == target {
+		return nil, nil
+	}
+	if err := known(f.At, target); err != nil {
+		return nil, err
+	}
+	if f.Voters > 1 {
+		return member(f, target)
+	}
+	if steps := search(f, target, b); steps != nil {
+		return steps, nil
+	}
+	// Would it be there with every line bundled?
+	every := Bundled{
+		Server: func(l version.Line) (version.Version, bool) {
+			return version.Version{Major: l.Major, Minor: l.Minor}, true
+		},
+		Restores: func(version.Version) bool { return true },
+		Lines:    between(f.At.Version.Line(), target.Version.Line()),
+	}
+	ideal := search(f, target, every)
+	if ideal == nil {
+		return nil, fmt.Errorf("%w from %s to %s", ErrNoWay, f.At, target)
+	}
+	return nil, fmt.Errorf("%w: from %s to %s would be: %s", ErrNotBundled, f.At, target, outline(ideal, f))
+}
+
+func outline(steps []Step, f Facts) string {
+	var parts []string
+	for i, s := range steps {
+		l := s.To.Version.Line()
+		switch s.Kind {
+		case Restore:
+			if i == 0 && f.Behind {
+				parts = append(parts, "run etcd "+f.At.Version.Line().String())
+			}
+			parts = append(parts, "restore by etcdutl (before 3.5: etcdctl) "+l.String())
+		case Mark:
+			parts = append(parts, "mark as "+l.String())
+		default:
+			parts = append(parts, fmt.Sprintf("%s etcd %s", s.Kind, l))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// known refuses versions and storages that no row is about.
+func known(at, target version.Stamp) error {
+	for _, s := range []version.Stamp{at, target} {
+		l := s.Version.Line()
+		switch {
+		case l.Before(line23):
+			return fmt.Errorf("%w: %s is older than etcd 2.3; start etcd 2.3 on the directory once", ErrNoWay, s)
+		case l.Before(line30) && s.Storage == version.Etcd3:
+			return fmt.Errorf("%w: etcd %s has no etcd3 storage", ErrNoWay, s.Version)
+		case l.Major > 3:
+			return fmt.Errorf("%w: etcd %s is newer than anything this operator knows", ErrNoWay, s.Version)
+		case !l.Before(line36) && s.Storage == version.Etcd2:
+			return fmt.Errorf("%w: etcd 3.6 and later have no v2 store (%s)", ErrNoWay, s)
+		}
+	}
+	return nil
+}
+
+func between(a, b version.Line) []version.Line {
+	if b.Before(a) {
+		a, b = b, a
+	}
+	if line30.Before(a) {
+		a = line30
+	}
+	if b.Before(line37) {
+		b = line37
+	}
+	var all []version.Line
+	for l := a; !b.Before(l); l = l.Next() {
+		all = append(all, l)
+	}
+	return all
+}
+
+// member is the way of one member of a cluster: what its server can take over
+// as it is, once the cluster has agreed on where it stands.
+func member(f Facts, target version.Stamp) ([]Step, error) {
+	from, to := f.At.Version.Line(), target.Version.Line()
+	mark := []Step{{Mark, target.Version, f.At, target}}
+	if f.At.Storage != target.Storage {
+		return nil, fmt.Errorf("%w: %s to %s rewrites the keys, and members that each did it for themselves would differ for ever; bring all members to 3.0, stop them, move one of them alone, and make the others from its database (migrate prepare, migrate apply)", ErrCluster, f.At, target)
+	}
+	switch {
+	case from == to:
+		return mark, nil
+	case to.Before(from):
+		return nil, fmt.Errorf("%w: going down to %s needs \"etcdctl downgrade enable\" on the running cluster where both sides are 3.5 or later, and else all members stopped and made from one database (migrate prepare, migrate apply)", ErrCluster, to)
+	case to != from.Next():
+		return nil, fmt.Errorf("%w: from %s the next line is %s; bring every member there first, since members more than one minor apart do not work together", ErrCluster, from, from.Next())
+	case f.AgreedKnown && f.Agreed.Before(from):
+		return nil, fmt.Errorf("%w: the cluster has agreed on version %s only; go on when /version of every member shows etcdcluster %s.0", ErrCluster, f.Agreed, from)
+	case !startsOn(to, f.Tail, f.V2Keys) && f.V2Keys:
+		return nil, fmt.Errorf("%w: its v2 store holds keys, which etcd %s refuses; delete them by the v2 API of 3.4 (--enable-v2=true)", ErrCluster, to)
+	case !startsOn(to, f.Tail, f.V2Keys):
+		return nil, fmt.Errorf("%w: its log holds v2 requests, which etcd %s dies of; start this member with etcd %s and --snapshot-count=1 among the others, stop it, and run this again", ErrCluster, to, from)
+	}
+	return mark, nil
+}
+
+// place is a node of the search: what decides which steps are possible.
+type place struct {
+	line    version.Line
+	storage version.Storage
+	tail    Tail
+	v2Keys  bool
+	behind  bool
+}
+
+type reached struct {
+	place
+	cost  int
+	steps []Step
+}
+
+// search is Dijkstra's: a handful of places, visited in order of cost. Among
+// equal ways the one found first wins, and neighbours come in a fixed order.
+func search(f Facts, target version.Stamp, b Bundled) []Step {
+	start := place{f.At.Version.Line(), f.At.Storage, f.Tail, f.V2Keys, f.Behind}
+	open := []reached{{place: start}}
+	done := map[place]bool{}
+	for len(open) > 0 {
+		best := 0
+		for i := range open {
+			if open[i].cost < open[best].cost {
+				best = i
+			}
+		}
+		at := open[best]
+		open = slices.Delete(open, best, best+1)
+		if done[at.place] {
+			continue
+		}
+		done[at.place] = true
+		stamp := f.At
+		if n := len(at.steps); n > 0 {
+			stamp = at.steps[n-1].To
+		}
+		if stamp == target {
+			return at.steps
+		}
+		for _, e := range edges(at.place, stamp, target, b) {
+			open = append(open, reached{e.place, at.cost + e.cost, append(slices.Clip(at.steps), e.steps...)})
+		}
+	}
+	return nil
+}
+
+// edges are the steps that are known to work from a place.
+func edges(at place, stamp, target version.Stamp, b Bundled) []reached {
+	var all []reached
+	add := func(kind Kind, v version.Version, to version.Stamp, p place, cost int) {
+		all = append(all, reached{p, cost, []Step{{kind, v, stamp, to}}})
+	}
+	goal := target.Version.Line()
+	if at.storage == target.Storage && (at.line == goal || at.line.Next() == goal) && startsOn(goal, at.tail, at.v2Keys) {
+		p := at
+		p.line = goal
+		add(Mark, target.Version, target, p, costMark)
+	}
+	if at.storage == version.Etcd2 {
+		if v, ok := standsFor(line30, target, b); ok && (at.line == line23 || at.line == line30) {
+			add(Convert, v, version.Stamp{Version: v, Storage: version.Etcd3}, place{line: line30, storage: version.Etcd3, tail: TailOther, v2Keys: true}, costConvert)
+		}
+		return all
+	}
+	for _, l := range b.Lines {
+		v, ok := standsFor(l, target, b)
+		if !ok || l.Before(line30) {
+			continue
+		}
+		to := version.Stamp{Version: v, Storage: version.Etcd3}
+		if !l.Before(at.line) && opensInPlace(at.line, l) && startsOn(l, at.tail, at.v2Keys) {
+			p := place{line: l, storage: version.Etcd3, tail: TailOther, v2Keys: at.v2Keys}
+			if cleans(l) {
+				p.tail = TailClean
+			}
+			add(Run, v, to, p, costRun)
+		}
+		if canSettle(at, b) && b.Restores(v) {
+			add(Restore, v, to, place{line: l, storage: version.Etcd3}, costRestore)
+		}
+	}
+	if target.Storage == version.Etcd2 && goal == line23 && canSettle(at, b) {
+		add(WriteV2, target.Version, target, place{line: line23, storage: version.Etcd2}, costWriteV2)
+	}
+	return all
+}
+
+// canSettle says whether the database can be completed from the log, if it has to be.
+func canSettle(at place, b Bundled) bool {
+	if !at.behind {
+		return true
+	}
+	_, ok := b.Server(at.line)
+	return ok
+}
+
+// standsFor is the version that stands for a line: the target's own in its line.
+func standsFor(l version.Line, target version.Stamp, b Bundled) (version.Version, bool) {
+	if !slices.Contains(b.Lines, l) {
+		return version.Version{}, false
+	}
+	if l == target.Version.Line() {
+		return target.Version, true
+	}
+	return b.Server(l)
+}

@@ -1,0 +1,99 @@
+// Package plan finds the shortest way between two versions among the moves that
+// were seen to work with real binaries, and says in words why there is none.
+//
+// It computes only: what a directory holds and which programs are bundled are
+// handed to it, and somebody else carries the steps out.
+package plan
+
+import "github.com/etcdimg/etcdimg/migrate/internal/version"
+
+// Lines with a meaning of their own.
+var (
+	line23 = version.Line{Major: 2, Minor: 3}
+	line30 = version.Line{Major: 3, Minor: 0}
+	line35 = version.Line{Major: 3, Minor: 5}
+	line36 = version.Line{Major: 3, Minor: 6}
+	line37 = version.Line{Major: 3, Minor: 7}
+)
+
+// Tail is what v2 requests the log holds after its newest snapshot.
+type Tail uint8
+
+// Tails in the order of how many lines can read them.
+const (
+	TailClean      Tail = iota // none: every line can
+	TailAttributes             // what etcd keeps about itself: up to 3.6
+	TailOther                  // clients', syncs, HTTP /health: up to 3.5
+)
+
+// reads are the limits of what a server of a line starts on, by the first line
+// that has them.
+var reads = []struct {
+	from   version.Line
+	tail   Tail
+	v2Keys bool
+}{
+	{line37, TailClean, false},
+	{line36, TailAttributes, false},
+	{line23, TailOther, true},
+}
+
+// startsOn says whether a server of a line survives the v2 part of a directory.
+func startsOn(l version.Line, tail Tail, v2Keys bool) bool {
+	for _, r := range reads {
+		if !l.Before(r.from) {
+			return tail <= r.tail && (r.v2Keys || !v2Keys)
+		}
+	}
+	return false
+}
+
+// cleans says whether running a line with a raft snapshot at every entry takes
+// the v2 requests out of the tail. Up to 3.4 a server writes new ones after it.
+func cleans(l version.Line) bool { return !l.Before(line35) }
+
+// inPlace are the moves that a server makes by being started on the older
+// line's directory, apart from those to the next line, which all can.
+var inPlace = []struct{ from, to []version.Line }{
+	{lines(3, 0), lines(3, 2, 3, 4, 5)},
+	{lines(3, 1), lines(3, 3, 4, 5)},
+	{lines(3, 2), lines(3, 4, 5)},
+	{lines(3, 3), lines(3, 5)},
+	{lines(3, 5), lines(3, 7)}, // on a clean tail only, as 3.7 always
+}
+
+func lines(major int, minors ...int) []version.Line {
+	var all []version.Line
+	for _, m := range minors {
+		all = append(all, version.Line{Major: major, Minor: m})
+	}
+	return all
+}
+
+// opensInPlace says whether the line to takes over a v3 directory of from.
+func opensInPlace(from, to version.Line) bool {
+	if from == to || to == from.Next() && from != line23 {
+		return true
+	}
+	for _, row := range inPlace {
+		if row.from[0] != from {
+			continue
+		}
+		for _, l := range row.to {
+			if l == to {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Costs order the ways: in place before restored, since membership stays; and
+// as few steps as can be.
+const (
+	costMark    = 1
+	costRun     = 10
+	costRestore = 100
+	costConvert = 20
+	costWriteV2 = 20
+)

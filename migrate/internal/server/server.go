@@ -1,0 +1,242 @@
+// Package server runs one etcd of the operator's own: on loopback, on a
+// directory that nobody else sees, for as long as a step needs it. It notices
+// at once when the server dies, and takes it along when the operator is killed.
+//
+// It must not know what the server is run for.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/etcdimg/etcdimg/migrate/internal/version"
+)
+
+// ErrDied is in the error when the server ended by itself.
+var ErrDied = errors.New("etcd ended by itself")
+
+// Config says which server to run, and on what.
+type Config struct {
+	Binary  string
+	Version version.Version
+	DataDir string // holds member/
+	Name    string
+	// AdvertisedClientURLs are what the member says of itself already: kept,
+	// so that a run does not change it. None: where it listens.
+	AdvertisedClientURLs []string
+	// Port and PeerPort are tried first; a free one is taken where they are
+	// in use and Fixed is false.
+	Port, PeerPort int
+	Fixed          bool
+	ExtraArgs      []string
+	Log            *slog.Logger
+	// ReadyIn and StopIn bound the waiting for the server.
+	ReadyIn, StopIn time.Duration
+}
+
+// Server is a running etcd.
+type Server struct {
+	config Config
+	url    string
+	http   *http.Client
+	cmd    *exec.Cmd
+	output *tail
+	ended  chan struct{} // closed once err is set
+	err    error
+}
+
+// Start starts a server. It returns before it is ready; ctx bounds the
+// starting only, and Stop must be called.
+func Start(ctx context.Context, c Config) (*Server, error) {
+	port, err := choose(c.Port, c.Fixed)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := choose(c.PeerPort, c.Fixed)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config: c,
+		url:    "http://127.0.0.1:" + strconv.Itoa(port),
+		http:   &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{Proxy: nil}},
+		output: newTail(),
+		ended:  make(chan struct{}),
+	}
+	s.cmd = exec.Command(c.Binary, arguments(c, s.url, "http://127.0.0.1:"+strconv.Itoa(peer))...)
+	s.cmd.Env = environment(os.Environ())
+	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Pdeathsig: syscall.SIGKILL, // an orphan would write on under the next run
+		Setpgid:   true,            // a terminal's Ctrl-C is ours to pass on
+	}
+	started := make(chan error)
+	go func() {
+		// The kernel ties Pdeathsig to the thread that started the process.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			s.err = s.cmd.Wait()
+			close(s.ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting etcd %s: %w", c.Version, err)
+	}
+	c.Log.Debug("etcd started", "version", c.Version.String(), "pid", s.cmd.Process.Pid, "url", s.url)
+	return s, nil
+}
+
+// choose is port where it is free, and else a free one, unless it is fixed.
+func choose(port int, fixed bool) (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		if fixed {
+			return 0, fmt.Errorf("port %d for etcd's steps: %w", port, err)
+		}
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return 0, err
+		}
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// environment is what a server gets of ours. Its own variables would set, or
+// from 3.4 on contradict, the flags.
+func environment(env []string) []string {
+	var kept []string
+	for _, e := range env {
+		if !strings.HasPrefix(e, "ETCD_") || strings.HasPrefix(e, "ETCD_UNSUPPORTED_ARCH=") {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
+// owned are the flags that a step sets itself, so that the server is alone with
+// its data. ExtraArgs meant for the real server do not change them.
+var owned = map[string]bool{
+	"name": true, "data-dir": true, "snapshot-count": true, "force-new-cluster": true,
+	"listen-client-urls": true, "advertise-client-urls": true, "listen-client-http-urls": true,
+	"listen-peer-urls": true, "initial-advertise-peer-urls": true, "listen-metrics-urls": true,
+	"initial-cluster": true, "initial-cluster-state": true, "initial-cluster-token": true,
+	"discovery": true, "discovery-srv": true, "debug": true, "log-level": true, "config-file": true,
+	// Client TLS means nothing on a loopback URL without it, and old lines
+	// refuse to start over it.
+	"cert-file": true, "key-file": true, "trusted-ca-file": true, "ca-file": true, "client-cert-auth": true, "auto-tls": true,
+	"peer-cert-file": true, "peer-key-file": true, "peer-trusted-ca-file": true, "peer-ca-file": true, "peer-client-cert-auth": true, "peer-auto-tls": true,
+}
+
+// booleans are the owned flags whose value never stands in the next argument.
+var booleans = map[string]bool{
+	"force-new-cluster": true, "debug": true, "client-cert-auth": true, "auto-tls": true,
+	"peer-client-cert-auth": true, "peer-auto-tls": true,
+}
+
+func arguments(c Config, clientURL, peerURL string) []string {
+	advertised := clientURL
+	if len(c.AdvertisedClientURLs) > 0 {
+		advertised = strings.Join(c.AdvertisedClientURLs, ",")
+	}
+	args := []string{
+		"--name", c.Name,
+		"--data-dir", c.DataDir,
+		"--listen-client-urls", clientURL,
+		"--advertise-client-urls", advertised,
+		"--listen-peer-urls", peerURL,
+		"--initial-advertise-peer-urls", peerURL,
+		"--initial-cluster", c.Name + "=" + peerURL,
+		// A raft snapshot at once: it takes v2 requests out of what a later
+		// line has to read of the log.
+		"--snapshot-count", "1",
+	}
+	return append(args, foreign(c.ExtraArgs)...)
+}
+
+// foreign leaves out the flags that are owned.
+func foreign(args []string) []string {
+	var kept []string
+	skip := false
+	for _, a := range args {
+		name, isFlag := strings.CutPrefix(a, "-")
+		name = strings.TrimPrefix(name, "-")
+		if !isFlag {
+			if !skip {
+				kept = append(kept, a)
+			}
+			skip = false
+			continue
+		}
+		name, _, hasValue := strings.Cut(name, "=")
+		skip = owned[name] && !hasValue && !booleans[name]
+		if !owned[name] {
+			kept = append(kept, a)
+		}
+	}
+	return kept
+}
+
+// Stop ends the server cleanly, so that everything it took is in its files.
+func (s *Server) Stop() error {
+	defer s.http.CloseIdleConnections()
+	select {
+	case <-s.ended:
+		return s.died()
+	default:
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	timer := time.NewTimer(s.config.StopIn)
+	defer timer.Stop()
+	select {
+	case <-s.ended:
+		return s.unclean()
+	case <-timer.C:
+		s.Kill()
+		return fmt.Errorf("etcd %s did not stop within %s and was killed", s.config.Version, s.config.StopIn)
+	}
+}
+
+// unclean is nil when the server ended as asked: old lines exit with 0, others
+// by the signal.
+func (s *Server) unclean() error {
+	var exit *exec.ExitError
+	if s.err == nil {
+		return nil
+	}
+	if errors.As(s.err, &exit) {
+		if st, ok := exit.Sys().(syscall.WaitStatus); ok && (st.Signaled() && st.Signal() == syscall.SIGTERM || st.ExitStatus() == 143) {
+			return nil
+		}
+	}
+	return s.died()
+}
+
+// Kill ends the server at once and waits for that.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill() // it may have ended
+	<-s.ended
+	s.http.CloseIdleConnections()
+}
+
+func (s *Server) died() error {
+	return fmt.Errorf("%w: etcd %s: %v; its last words: %s", ErrDied, s.config.Version, s.err, s.output)
+}
