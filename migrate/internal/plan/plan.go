@@ -187,11 +187,10 @@ func member(f Facts, target version.Stamp) ([]Step, error) {
 
 // place is a node of the search: what decides which steps are possible.
 type place struct {
-	line    version.Line
-	storage version.Storage
-	tail    Tail
-	v2Keys  bool
-	behind  bool
+	stamp  version.Stamp
+	tail   Tail
+	v2Keys bool
+	behind bool
 }
 
 type reached struct {
@@ -203,8 +202,7 @@ type reached struct {
 // search is Dijkstra's: a handful of places, visited in order of cost. Among
 // equal ways the one found first wins, and neighbours come in a fixed order.
 func search(f Facts, target version.Stamp, b Bundled) []Step {
-	start := place{f.At.Version.Line(), f.At.Storage, f.Tail, f.V2Keys, f.Behind}
-	open := []reached{{place: start}}
+	open := []reached{{place: place{f.At, f.Tail, f.V2Keys, f.Behind}}}
 	done := map[place]bool{}
 	for len(open) > 0 {
 		best := 0
@@ -219,14 +217,10 @@ func search(f Facts, target version.Stamp, b Bundled) []Step {
 			continue
 		}
 		done[at.place] = true
-		stamp := f.At
-		if n := len(at.steps); n > 0 {
-			stamp = at.steps[n-1].To
-		}
-		if stamp == target {
+		if at.stamp == target {
 			return at.steps
 		}
-		for _, e := range edges(at.place, stamp, target, b) {
+		for _, e := range edges(at.place, target, b) {
 			open = append(open, reached{e.place, at.cost + e.cost, append(slices.Clip(at.steps), e.steps...)})
 		}
 	}
@@ -234,20 +228,20 @@ func search(f Facts, target version.Stamp, b Bundled) []Step {
 }
 
 // edges are the steps that are known to work from a place.
-func edges(at place, stamp, target version.Stamp, b Bundled) []reached {
+func edges(at place, target version.Stamp, b Bundled) []reached {
 	var all []reached
-	add := func(kind Kind, v version.Version, to version.Stamp, p place, cost int) {
-		all = append(all, reached{p, cost, []Step{{kind, v, stamp, to}}})
+	add := func(kind Kind, v version.Version, p place, cost int) {
+		all = append(all, reached{p, cost, []Step{{kind, v, at.stamp, p.stamp}}})
 	}
-	goal := target.Version.Line()
-	if at.storage == target.Storage && (at.line == goal || at.line.Next() == goal) && startsOn(goal, at.tail, at.v2Keys) {
+	line, goal := at.stamp.Version.Line(), target.Version.Line()
+	if at.stamp.Storage == target.Storage && (line == goal || line.Next() == goal) && startsOn(goal, at.tail, at.v2Keys) {
 		p := at
-		p.line = goal
-		add(Mark, target.Version, target, p, costMark)
+		p.stamp = target
+		add(Mark, target.Version, p, costMark)
 	}
-	if at.storage == version.Etcd2 {
-		if v, ok := standsFor(line30, target, b); ok && (at.line == line23 || at.line == line30) {
-			add(Convert, v, version.Stamp{Version: v, Storage: version.Etcd3}, place{line: line30, storage: version.Etcd3, tail: TailOther, v2Keys: true}, costConvert)
+	if at.stamp.Storage == version.Etcd2 {
+		if v, ok := standsFor(line30, target, b); ok && (line == line23 || line == line30) {
+			add(Convert, v, place{stamp: version.Stamp{Version: v, Storage: version.Etcd3}, tail: TailOther, v2Keys: true}, costConvert)
 		}
 		return all
 	}
@@ -256,20 +250,17 @@ func edges(at place, stamp, target version.Stamp, b Bundled) []reached {
 		if !ok || l.Before(line30) {
 			continue
 		}
-		to := version.Stamp{Version: v, Storage: version.Etcd3}
-		if !l.Before(at.line) && opensInPlace(at.line, l) && startsOn(l, at.tail, at.v2Keys) {
-			p := place{line: l, storage: version.Etcd3, tail: TailOther, v2Keys: at.v2Keys}
-			if cleans(l) {
-				p.tail = TailClean
-			}
-			add(Run, v, to, p, costRun)
-		}
+		p := place{stamp: version.Stamp{Version: v, Storage: version.Etcd3}}
 		if canSettle(at, b) && b.Restores(v) {
-			add(Restore, v, to, place{line: l, storage: version.Etcd3}, costRestore)
+			add(Restore, v, p, costRestore)
+		}
+		if !l.Before(line) && opensInPlace(line, l) && startsOn(l, at.tail, at.v2Keys) {
+			p.tail, p.v2Keys = Leaves(l), at.v2Keys
+			add(Run, v, p, costRun)
 		}
 	}
 	if target.Storage == version.Etcd2 && goal == line23 && canSettle(at, b) {
-		add(WriteV2, target.Version, target, place{line: line23, storage: version.Etcd2}, costWriteV2)
+		add(WriteV2, target.Version, place{stamp: target}, costWriteV2)
 	}
 	return all
 }
@@ -279,7 +270,7 @@ func canSettle(at place, b Bundled) bool {
 	if !at.behind {
 		return true
 	}
-	_, ok := b.Server(at.line)
+	_, ok := b.Server(at.stamp.Version.Line())
 	return ok
 }
 

@@ -48,9 +48,28 @@ func startsOn(l version.Line, tail Tail, v2Keys bool) bool {
 	return false
 }
 
-// cleans says whether running a line with a raft snapshot at every entry takes
-// the v2 requests out of the tail. Up to 3.4 a server writes new ones after it.
-func cleans(l version.Line) bool { return !l.Before(line35) }
+// leaves are what v2 requests a line's own run leaves in the tail, with a raft
+// snapshot at nearly every entry, by the first line that does.
+var leaves = []struct {
+	from version.Line
+	tail Tail
+}{
+	{line36, TailClean},
+	// 3.5 still puts its cluster version and attributes by v2 requests, and the
+	// last one of them may come after the last snapshot.
+	{line35, TailAttributes},
+	{line30, TailOther},
+}
+
+// Leaves is the most that a run of a line leaves in the tail of its log.
+func Leaves(l version.Line) Tail {
+	for _, row := range leaves {
+		if !l.Before(row.from) {
+			return row.tail
+		}
+	}
+	return TailOther
+}
 
 // inPlace are the moves that a server makes by being started on the older
 // line's directory, apart from those to the next line, which all can.
