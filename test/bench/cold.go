@@ -23,6 +23,7 @@ func (b *workbench) cold(ctx context.Context) ([]row, error) {
 			return nil, err
 		}
 		plain.wall += c.wall
+		plain.cpu += c.cpu
 		plain.peak = max(plain.peak, c.peak)
 	}
 	fmt.Fprintln(os.Stderr, "measuring a build with cold caches")
@@ -38,5 +39,6 @@ func (b *workbench) cold(ctx context.Context) ([]row, error) {
 		{"cold build, " + archs, ours.String(), "", true},
 		{"go build, " + archs, plain.String(), "", true},
 		{"cold build / go build", fmt.Sprintf("%.3f", ratio), fmt.Sprint(coldRatio), ratio <= coldRatio},
+		{"cold build / go build, processor time", fmt.Sprintf("%.3f", ours.cpu.Seconds()/plain.cpu.Seconds()), "", true},
 	}, nil
 }

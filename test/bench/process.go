@@ -23,7 +23,8 @@ type process struct {
 // cost is what a program run took.
 type cost struct {
 	wall time.Duration
-	peak int64 // bytes of resident memory, of the largest of its processes
+	cpu  time.Duration // of all of its processes; what else the machine does hardly changes it
+	peak int64         // bytes of resident memory, of the largest of its processes
 }
 
 // run runs the program to its end.
@@ -45,7 +46,8 @@ func (p *process) run(ctx context.Context) (string, cost, error) {
 	// getrusage(2): the maximum is over the process and its descendants, in
 	// KiB on Linux. A child's begins at its parent's: this program is small.
 	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return stdout.String(), cost{wall, usage.Maxrss << 10}, nil
+	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return stdout.String(), cost{wall, cpu, usage.Maxrss << 10}, nil
 }
 
 func (p *process) output(ctx context.Context) (string, error) {
@@ -57,15 +59,16 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	return (&process{argv: append([]string{name}, args...), dir: dir}).output(ctx)
 }
 
-// median returns the middle one of the wall times, and the largest memory.
+// median returns the middle ones of the times, and the largest memory.
 func median(costs []cost) cost {
-	walls := make([]time.Duration, len(costs))
+	walls, cpus := make([]time.Duration, len(costs)), make([]time.Duration, len(costs))
 	var peak int64
 	for i, c := range costs {
-		walls[i], peak = c.wall, max(peak, c.peak)
+		walls[i], cpus[i], peak = c.wall, c.cpu, max(peak, c.peak)
 	}
 	slices.Sort(walls)
-	return cost{walls[len(walls)/2], peak}
+	slices.Sort(cpus)
+	return cost{walls[len(walls)/2], cpus[len(cpus)/2], peak}
 }
 
 func (c cost) String() string {
