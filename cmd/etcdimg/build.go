@@ -27,6 +27,8 @@ type buildFlags struct {
 	jobs       int
 	refresh    bool
 	skipSuites []string
+	sbomDir    string
+	bare       bool
 }
 
 func newBuildCommand() *cobra.Command {
@@ -44,6 +46,8 @@ func newBuildCommand() *cobra.Command {
 	cmd.Flags().IntVarP(&f.jobs, "jobs", "j", defaultJobs(), "how many compilers to run at once")
 	cmd.Flags().BoolVar(&f.refresh, "refresh", false, "ask for newer package indexes even if the cached ones are less than an hour old")
 	cmd.Flags().StringSliceVar(&f.skipSuites, "skip-suite", nil, "SUITE:ARCH to do without where it can not be verified; recorded (repeatable)")
+	cmd.Flags().StringVar(&f.sbomDir, "sbom-dir", "", "write SBOMs and provenance into this directory too, as files")
+	cmd.Flags().BoolVar(&f.bare, "bare", false, "leave SBOMs and provenance out of the layout, for tools that take one of a single entry (crane push)")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.output = *output
@@ -94,6 +98,11 @@ func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
 	defer c.Close()
 	quiet, _ := cmd.Flags().GetBool("quiet")
 	show := newProgress(cmd.ErrOrStderr(), quiet)
+	archive := strings.HasSuffix(f.out, ".tar")
+	var describe []build.Describer
+	if f.sbomDir != "" || !f.bare && !archive {
+		describe = describers()
+	}
 	builder, err := build.New(build.Options{
 		Cache:      c,
 		Log:        newLogger(cmd, show),
@@ -105,16 +114,23 @@ func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
 		Refresh:    f.refresh,
 		SkipSuites: f.skipSuites,
 		Now:        time.Now(),
+		Describers: describe,
 	})
 	if err != nil {
 		show.close()
 		return err
 	}
 	result, err := resolveAndBuild(cmd.Context(), builder, p, archs, func(r *build.Result) error {
-		if strings.HasSuffix(f.out, ".tar") {
+		if err := writeStatements(f.sbomDir, r.Statements); err != nil {
+			return err
+		}
+		if archive {
 			return image.WriteArchive(cmd.Context(), f.out, r.Index, name)
 		}
-		return image.WriteLayout(cmd.Context(), f.out, r.Index, name, c)
+		if f.bare {
+			return image.WriteLayout(cmd.Context(), f.out, r.Index, name, c)
+		}
+		return image.WriteLayout(cmd.Context(), f.out, r.Index, name, c, r.Statements...)
 	})
 	show.close()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -57,6 +58,8 @@ type Builder struct {
 	Jobs     int         // compilations at once, at least 1
 	Epoch    *time.Time  // SOURCE_DATE_EPOCH: the date of everything, where it is set
 
+	Describers []Describer // who makes statements about what is built, in their order
+
 	etcd   *etcd.Resolver
 	debian *debian.Resolver
 }
@@ -67,7 +70,14 @@ type Result struct {
 	Digest  string  `json:"digest"` // of the index
 	Images  []Image `json:"images"` // in the profile's order of architectures
 
-	Index v1.ImageIndex `json:"-"`
+	Index      v1.ImageIndex     `json:"-"`
+	Descriptor v1.Descriptor     `json:"-"` // of the index: media type, digest, size
+	Statements []image.Statement `json:"-"` // about the images, in their order, then about the index
+
+	// What it was made of.
+	Resolved *profile.Profile `json:"-"`
+	Lock     *lock.Lock       `json:"-"`
+	Epoch    *time.Time       `json:"-"`
 }
 
 // Image is one image of a result.
@@ -75,6 +85,10 @@ type Image struct {
 	Arch   string        `json:"arch"`
 	Digest string        `json:"digest"` // of the manifest
 	Layers []layer.Layer `json:"layers"` // lowest first
+
+	Image      v1.Image      `json:"-"`
+	Descriptor v1.Descriptor `json:"-"` // media type, digest and size of the manifest
+	Tree       *rootfs.Tree  `json:"-"` // all of its files; not to be changed
 }
 
 // Size is the sum of the compressed layers, in bytes.
@@ -118,7 +132,7 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 	b.emit(Event{Kind: Planned, Tasks: tasks(l, archs)})
 	images := make([]v1.Image, len(archs))
 	results := make([]Image, len(archs))
-	g, ctx := errgroup.WithContext(ctx)
+	g, gctx := errgroup.WithContext(ctx)
 	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1))}
 	for _, e := range l.Etcd {
 		// A line before 3.5 has no etcdutl: the profile's list is for all.
@@ -128,18 +142,17 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 		}
 		w.binaries = append(w.binaries, binaries)
 		w.prefetch = append(w.prefetch, sync.OnceValue(func() error {
-			return b.Compiler.Prefetch(ctx, e, names(archs), binaries)
+			return b.Compiler.Prefetch(gctx, e, names(archs), binaries)
 		}))
 	}
 	for i, arch := range archs {
 		g.Go(func() error {
-			made, layers, err := b.buildImage(ctx, p, l, arch, w)
+			made, err := b.buildImage(gctx, p, l, arch, w)
 			if err != nil {
 				return fmt.Errorf("building %s for %s: %w", p.Name, arch, err)
 			}
-			digest, err := made.Digest()
-			images[i], results[i] = made, Image{Arch: string(arch), Digest: digest.String(), Layers: layers}
-			return err
+			images[i], results[i] = made.Image, made
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -159,14 +172,33 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 	if err != nil {
 		return nil, err
 	}
-	digest, err := x.Digest()
+	d, err := descriptor(x)
 	if err != nil {
 		return nil, err
 	}
-	return &Result{Profile: p.Name, Digest: digest.String(), Images: results, Index: x}, nil
+	r := &Result{Profile: p.Name, Digest: d.Digest.String(), Images: results, Index: x, Descriptor: d, Resolved: p, Lock: l, Epoch: b.Epoch}
+	return r, b.describe(ctx, r)
 }
 
-func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lock, arch profile.Arch, w *workshop) (v1.Image, []layer.Layer, error) {
+// descriptor is what a statement's subject is of an image or an index.
+func descriptor(x interface {
+	MediaType() (types.MediaType, error)
+	Digest() (v1.Hash, error)
+	Size() (int64, error)
+}) (v1.Descriptor, error) {
+	mediaType, err := x.MediaType()
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	digest, err := x.Digest()
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	size, err := x.Size()
+	return v1.Descriptor{MediaType: mediaType, Digest: digest, Size: size}, err
+}
+
+func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lock, arch profile.Arch, w *workshop) (Image, error) {
 	tree := rootfs.New()
 	binaries := make([]map[string]rootfs.Content, len(l.Etcd))
 	g, gctx := errgroup.WithContext(ctx)
@@ -179,13 +211,17 @@ func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lo
 	}
 	g.Go(func() error { return b.installPackages(gctx, tree, p, l, arch) })
 	if err := g.Wait(); err != nil {
-		return nil, nil, err
+		return Image{}, err
 	}
 	task := imageTask(arch)
 	b.emit(Event{Kind: Started, Task: task, Detail: "assembling"})
 	img, layers, err := b.assemble(ctx, tree, p, l, arch, binaries)
 	b.finish(task, err)
-	return img, layers, err
+	if err != nil {
+		return Image{}, err
+	}
+	d, err := descriptor(img)
+	return Image{Arch: string(arch), Digest: d.Digest.String(), Layers: layers, Image: img, Descriptor: d, Tree: tree}, err
 }
 
 func (b *Builder) installPackages(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch) error {

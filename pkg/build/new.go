@@ -28,6 +28,8 @@ type Options struct {
 	Refresh    bool      // ask for newer package indexes, however fresh the cached ones are
 	SkipSuites []string  // SUITE:ARCH that may be left out where they can not be verified
 	Now        time.Time // what the archives' Valid-Until is held against
+
+	Describers []Describer // who makes statements about what is built
 }
 
 // Variables that say where packages come from. A mirror takes the place of the
@@ -72,6 +74,8 @@ func New(o Options) (*Builder, error) {
 		Jobs:     o.Jobs,
 		Epoch:    o.Epoch,
 		debian:   packages,
+
+		Describers: o.Describers,
 	}
 	gocmd := etcd.NewGo(o.Environ, etcd.Processes{})
 	releases, err := etcd.NewReleases(etcd.ReleaseOptions{Base: lookup(o.Environ, releasesVariable)})

@@ -30,8 +30,8 @@ func (b blob) open() (io.ReadCloser, error) {
 }
 
 // contents lists the blobs of an index, each once: the index, then manifest,
-// configuration and layers of each image.
-func contents(x v1.ImageIndex) ([]blob, error) {
+// configuration and layers of each image, then what is more.
+func contents(x v1.ImageIndex, more ...blob) ([]blob, error) {
 	raw, err := x.RawManifest()
 	if err != nil {
 		return nil, err
@@ -87,6 +87,9 @@ func contents(x v1.ImageIndex) ([]blob, error) {
 			add(blob{digest: digest, size: size, layer: l})
 		}
 	}
+	for _, b := range more {
+		add(b)
+	}
 	return blobs, nil
 }
 
@@ -110,8 +113,8 @@ func imagesOf(x v1.ImageIndex) ([]v1.Image, error) {
 const imageNameAnnotation = "io.containerd.image.name"
 
 // topIndex is a layout's index.json: one descriptor of the index for every
-// tag, or one without (OCI image-spec, Image Layout).
-func topIndex(x v1.ImageIndex, name Name, full bool) ([]byte, error) {
+// tag, or one without (OCI image-spec, Image Layout), then what is more.
+func topIndex(x v1.ImageIndex, name Name, full bool, more ...v1.Descriptor) ([]byte, error) {
 	digest, err := x.Digest()
 	if err != nil {
 		return nil, err
@@ -132,6 +135,7 @@ func topIndex(x v1.ImageIndex, name Name, full bool) ([]byte, error) {
 	if len(top.Manifests) == 0 {
 		top.Manifests = append(top.Manifests, descriptor)
 	}
+	top.Manifests = append(top.Manifests, more...)
 	return json.Marshal(top)
 }
 

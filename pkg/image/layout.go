@@ -25,14 +25,21 @@ type Linker interface {
 // that is there. Until everything is written nothing of dir changes, and what
 // else dir holds makes it an error: a directory that is no layout, or more
 // than one, is not replaced.
-func WriteLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker) error {
-	if err := writeLayout(ctx, dir, x, name, linker); err != nil {
+//
+// Statements about the index and its images become their referrers. A layout
+// has no place of its own for those, so for every subject index.json names
+// their list by the tag that registries without a referrers API have for it:
+// tools that know the tag find them, and so do tools that follow everything
+// that index.json leads to. One without statements has the index alone in
+// index.json.
+func WriteLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker, statements ...Statement) error {
+	if err := writeLayout(ctx, dir, x, name, linker, statements); err != nil {
 		return fmt.Errorf("writing %s: %w", dir, err)
 	}
 	return nil
 }
 
-func writeLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker) error {
+func writeLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker, statements []Statement) error {
 	place, err := locate(dir)
 	if err != nil {
 		return err
@@ -45,7 +52,7 @@ func writeLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, li
 		return err
 	}
 	defer s.remove()
-	if err := fillLayout(ctx, s.path, x, name, linker); err != nil {
+	if err := fillLayout(ctx, s.path, x, name, linker, statements); err != nil {
 		return err
 	}
 	if err := copyMode(place, s.path); err != nil {
@@ -74,12 +81,16 @@ func locate(path string) (string, error) {
 	return place, os.MkdirAll(filepath.Dir(place), 0o777)
 }
 
-func fillLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker) error {
-	blobs, err := contents(x)
+func fillLayout(ctx context.Context, dir string, x v1.ImageIndex, name Name, linker Linker, statements []Statement) error {
+	more, lists, err := referrers(statements)
 	if err != nil {
 		return err
 	}
-	top, err := topIndex(x, name, false)
+	blobs, err := contents(x, more...)
+	if err != nil {
+		return err
+	}
+	top, err := topIndex(x, name, false, lists...)
 	if err != nil {
 		return err
 	}

@@ -12,14 +12,18 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// openLayout reads an OCI layout and returns its one entry, which has to be an
-// index, and the descriptor by which index.json names it.
+// openLayout reads an OCI layout and returns its one image, which has to be an
+// index, and the descriptor by which index.json names it. Lists of referrers
+// stand beside it.
 func openLayout(dir string) (v1.ImageIndex, v1.Descriptor, error) {
 	path, err := layout.FromPath(dir)
 	if err != nil {
@@ -33,11 +37,14 @@ func openLayout(dir string) (v1.ImageIndex, v1.Descriptor, error) {
 	if err != nil {
 		return nil, v1.Descriptor{}, err
 	}
-	if len(m.Manifests) != 1 {
-		return nil, v1.Descriptor{}, fmt.Errorf("%s/index.json has %d entries, want 1", dir, len(m.Manifests))
+	entries := slices.DeleteFunc(m.Manifests, func(d v1.Descriptor) bool {
+		return strings.HasPrefix(d.Annotations[ocispec.AnnotationRefName], "sha256-")
+	})
+	if len(entries) != 1 {
+		return nil, v1.Descriptor{}, fmt.Errorf("%s/index.json has %d images, want 1", dir, len(entries))
 	}
-	index, err := top.ImageIndex(m.Manifests[0].Digest)
-	return index, m.Manifests[0], err
+	index, err := top.ImageIndex(entries[0].Digest)
+	return index, entries[0], err
 }
 
 // platformImages returns the images of an index by architecture.
