@@ -5,7 +5,7 @@ GO ?= go
 export PATH := $(CURDIR)/.cache/tools:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all lint unit tools integration e2e bench fuzz clean
+.PHONY: help build test test-all lint unit tools migrate integration e2e bench fuzz clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -13,13 +13,13 @@ help: ## list these targets
 build: ## compile bin/etcdimg
 	$(GO) build -o bin/etcdimg ./cmd/etcdimg
 
-test: lint unit tools integration e2e ## run every test, and install whatever the tests need
+test: lint unit tools migrate integration e2e ## run every test, and install whatever the tests need
 
 test-all: export ETCDIMG_ALL = 1
 test-all: test ## the same with every etcd line on every architecture, which takes long
 
 lint: ## gofmt, go vet, staticcheck, go mod tidy
-	@files=$$(gofmt -l cmd pkg test hack) && if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):" $$files; exit 1; fi
+	@files=$$(gofmt -l cmd pkg test hack migrate internal) && if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):" $$files; exit 1; fi
 	$(GO) vet ./...
 	$(GO) vet -tags e2e ./test/...
 	$(GO) run $(STATICCHECK) -tags e2e ./...
@@ -31,8 +31,15 @@ unit: ## tests that need neither network nor tools
 tools: ## install what the end-to-end tests need
 	hack/test-tools
 
+# Every etcd line is compiled once; "integration" takes them from there too.
+LINES_STORE = ETCDIMG_TEST_STORE=$(CURDIR)/.cache/store
+
+migrate: ## migrate's tests with real etcd servers of every line
+	$(LINES_STORE) $(GO) run ./test/lines .cache/etcd
+	ETCDIMG_TEST_BINARIES=$(CURDIR)/.cache/etcd $(GO) test -count 1 -timeout 120m ./migrate/...
+
 integration: ## packages against the real module proxy and Debian archive
-	$(GO) test -tags e2e -timeout 60m ./pkg/...
+	$(LINES_STORE) $(GO) test -tags e2e -timeout 60m ./pkg/...
 
 e2e: ## build the images for real, unpack, run and break them
 	$(GO) test -tags e2e -count 1 -timeout 60m -v ./test/e2e/...

@@ -28,10 +28,16 @@ const BinariesVar = "ETCDIMG_TEST_BINARIES"
 // AllVar, set to 1, makes long campaigns run whole.
 const AllVar = "ETCDIMG_ALL"
 
+// StrictVar, set to anything, makes it a failure that binaries are missing.
+const StrictVar = "ETCDIMG_E2E_STRICT"
+
 // Binaries is the folder with real binaries; without one the test is skipped.
 func Binaries(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv(BinariesVar)
+	if dir == "" && os.Getenv(StrictVar) != "" {
+		t.Fatalf("NOT RUN, and %s is set: %s names no folder with real etcd binaries", StrictVar, BinariesVar)
+	}
 	if dir == "" {
 		t.Skipf("NOT RUN: this needs real etcd binaries; set %s to a folder with etcd-V, etcdctl-V and etcdutl-V of every line", BinariesVar)
 	}

@@ -120,7 +120,7 @@ func (o *Operator) step(ctx context.Context, step plan.Step) error {
 	if err != nil {
 		return fmt.Errorf("reading what the step made: %w", err)
 	}
-	if step.Kind == plan.Run && tail(after) > plan.Leaves(step.Version.Line()) {
+	if step.Kind == plan.Run && tail(after) > plan.Leaves(step.Version.Line(), after.V2Keys) {
 		return errors.New("v2 requests are left in the log, which later lines can not read")
 	}
 	return o.journal.Commit(fingerprint(after))

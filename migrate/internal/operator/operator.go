@@ -191,9 +191,16 @@ func (o *Operator) bring(ctx context.Context) error {
 		return err
 	}
 	if len(steps) > 0 {
+		// Before anything moves version.txt says where it moves from, so that
+		// the next run knows without being told.
+		if err := version.WriteFile(o.dir, steps[0].From); err != nil {
+			return err
+		}
 		if err := o.carryOut(ctx, steps); err != nil {
 			return err
 		}
+	} else if err := version.WriteFile(o.dir, o.Target); err != nil {
+		return err
 	}
 	if err := o.journal.End(o.KeepBackups); err != nil {
 		return fmt.Errorf("the data is at %s, but tidying up failed: %w", o.Target, err)
@@ -249,29 +256,43 @@ func (o *Operator) emptyIsTrue(s *datadir.State) error {
 }
 
 // current is where the directory stands: what version.txt says, as long as the
-// files do not say otherwise.
+// files do not say otherwise. Current counts only where version.txt does not: a
+// command line that stays as it is must not turn the clock back at the next start.
 func (o *Operator) current(s *datadir.State) (version.Stamp, error) {
-	if o.Current != (version.Stamp{}) {
-		return o.Current, nil
-	}
+	given := o.Current != (version.Stamp{})
 	if s.Stamp == nil {
+		if given {
+			return o.Current, nil
+		}
 		return version.Stamp{}, fmt.Errorf("%s: %w; by its files it was written by %s: if that is right, give its exact version, as in --current-version=%s", o.dir, ErrNoStamp, s.Found, o.guess(s))
 	}
 	at := *s.Stamp
+	wrong := contradicts(at, s)
+	switch {
+	case wrong == "" && given && o.Current != at:
+		o.Log.Warn("version.txt fits the data, so --current-version is not used", "version.txt", at.String())
+		return at, nil
+	case wrong == "":
+		return at, nil
+	case given:
+		return o.Current, nil
+	}
+	return at, fmt.Errorf("%s: %w: it says %s, which is %s the data: that was written by %s; if you know better, give the version as in --current-version=%s", o.dir, ErrStamp, at, wrong, s.Found, o.guess(s))
+}
+
+// contradicts says in which way a stamp does not fit the files; "" if it does.
+// It may be one line ahead of them: then its server has not been started yet.
+func contradicts(at version.Stamp, s *datadir.State) string {
 	line := at.Version.Line()
-	wrong := ""
 	switch {
 	case line.Before(s.Found.Line) && s.Found.Known:
-		wrong = "older"
-	case s.Found.Known && s.Found.Line.Next().Before(line) && at.Storage == version.Etcd3:
-		wrong = "newer"
+		return "older than"
 	case at.Storage == version.Etcd3 && !s.HasDB:
-		wrong = "another storage"
+		return "for another storage than that of"
+	case s.Found.Known && s.Found.Line.Next().Before(line):
+		return "newer than"
 	}
-	if wrong == "" {
-		return at, nil
-	}
-	return at, fmt.Errorf("%s: %w: it says %s, which is %s than the data: that was written by %s; if you know better, give the version as in --current-version=%s", o.dir, ErrStamp, at, wrong, s.Found, o.guess(s))
+	return ""
 }
 
 // guess is a bundled version of the line that was found, for messages.

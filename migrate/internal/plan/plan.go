@@ -255,7 +255,7 @@ func edges(at place, target version.Stamp, b Bundled) []reached {
 			add(Restore, v, p, costRestore)
 		}
 		if !l.Before(line) && opensInPlace(line, l) && startsOn(l, at.tail, at.v2Keys) {
-			p.tail, p.v2Keys = Leaves(l), at.v2Keys
+			p.tail, p.v2Keys = Leaves(l, at.v2Keys), at.v2Keys
 			add(Run, v, p, costRun)
 		}
 	}

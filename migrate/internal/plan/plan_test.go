@@ -143,7 +143,7 @@ func checkWay(t *testing.T, f Facts, target version.Stamp, b Bundled, steps []St
 			if !opensInPlace(from, to) || !startsOn(to, tail, keys) {
 				t.Errorf("%s to %s (tail %d, keys %v): the server would not start", at, s.To, tail, keys)
 			}
-			tail = Leaves(to)
+			tail = Leaves(to, keys)
 		case Restore:
 			tail, keys = TailClean, false
 		case Convert:

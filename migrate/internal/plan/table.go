@@ -61,10 +61,11 @@ var leaves = []struct {
 	{line30, TailOther},
 }
 
-// Leaves is the most that a run of a line leaves in the tail of its log.
-func Leaves(l version.Line) Tail {
+// Leaves is the most that a run of a line leaves in the tail of its log. As
+// long as v2 keys are there a server goes on writing requests about them.
+func Leaves(l version.Line, v2Keys bool) Tail {
 	for _, row := range leaves {
-		if !l.Before(row.from) {
+		if !l.Before(row.from) && !v2Keys {
 			return row.tail
 		}
 	}

@@ -6,9 +6,10 @@ import (
 	"sync"
 )
 
-// tail keeps the last lines of a server's output.
+// tail keeps the first and the last lines of a server's output.
 type tail struct {
 	mu    sync.Mutex
+	first string // where old lines say which flag they do not know, before pages of usage
 	lines []string
 	part  bytes.Buffer
 }
@@ -38,6 +39,9 @@ func (t *tail) Write(b []byte) (int, error) {
 
 func (t *tail) end() {
 	if line := strings.TrimSpace(t.part.String()); line != "" {
+		if t.first == "" {
+			t.first = line
+		}
 		t.lines = append(t.lines, line)
 		if len(t.lines) > tailLines {
 			t.lines = t.lines[1:]
@@ -54,5 +58,9 @@ func (t *tail) String() string {
 	if len(t.lines) == 0 {
 		return "(none)"
 	}
-	return strings.Join(t.lines, " | ")
+	words := strings.Join(t.lines, " | ")
+	if t.lines[0] != t.first {
+		words = t.first + " | … | " + words
+	}
+	return words
 }
