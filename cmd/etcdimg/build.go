@@ -14,21 +14,34 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/etcdimg/etcdimg/pkg/build"
+	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/image"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 )
 
-// buildFlags are the flags of the build command.
-type buildFlags struct {
-	out        string
+// pipelineFlags are the flags of every command that builds images.
+type pipelineFlags struct {
 	archs      []string
-	tags       []string
-	output     string
 	jobs       int
 	refresh    bool
 	skipSuites []string
-	sbomDir    string
-	bare       bool
+}
+
+func (f *pipelineFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&f.archs, "arch", nil, "build for this architecture only, or for the machine's own: host (repeatable)")
+	cmd.Flags().IntVarP(&f.jobs, "jobs", "j", defaultJobs(), "how many compilers to run at once")
+	cmd.Flags().BoolVar(&f.refresh, "refresh", false, "ask for newer package indexes even if the cached ones are less than an hour old")
+	cmd.Flags().StringSliceVar(&f.skipSuites, "skip-suite", nil, "SUITE:ARCH to do without where it can not be verified; recorded (repeatable)")
+}
+
+// buildFlags are the flags of the build command.
+type buildFlags struct {
+	pipelineFlags
+	out     string
+	tags    []string
+	output  string
+	sbomDir string
+	bare    bool
 }
 
 func newBuildCommand() *cobra.Command {
@@ -41,11 +54,8 @@ func newBuildCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVarP(&f.out, "out", "o", "", "where to write: a directory (OCI layout), or a file that ends in .tar (for docker load, podman load, skopeo) (default dist/<profile>)")
-	cmd.Flags().StringSliceVar(&f.archs, "arch", nil, "build for this architecture only, or for the machine's own: host (repeatable)")
+	f.register(cmd)
 	cmd.Flags().StringSliceVarP(&f.tags, "tag", "t", nil, "TAG or NAME:TAG in place of the profile's tag (repeatable)")
-	cmd.Flags().IntVarP(&f.jobs, "jobs", "j", defaultJobs(), "how many compilers to run at once")
-	cmd.Flags().BoolVar(&f.refresh, "refresh", false, "ask for newer package indexes even if the cached ones are less than an hour old")
-	cmd.Flags().StringSliceVar(&f.skipSuites, "skip-suite", nil, "SUITE:ARCH to do without where it can not be verified; recorded (repeatable)")
 	cmd.Flags().StringVar(&f.sbomDir, "sbom-dir", "", "write SBOMs and provenance into this directory too, as files")
 	cmd.Flags().BoolVar(&f.bare, "bare", false, "leave SBOMs and provenance out of the layout, for tools that take one of a single entry (crane push)")
 	output := outputFlag(cmd, "text", "json")
@@ -75,34 +85,56 @@ func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
 	if err != nil {
 		return err
 	}
-	archs, err := chooseArchs(cmd, p, f.archs)
-	if err != nil {
-		return err
-	}
 	name, err := imageName(cmd, p, f.tags)
 	if err != nil {
 		return err
-	}
-	epoch, err := sourceDateEpoch()
-	if err != nil {
-		return usagef(cmd, "%w", err)
 	}
 	if f.out == "" {
 		base := filepath.Base(path)
 		f.out = filepath.Join("dist", strings.TrimSuffix(base, filepath.Ext(base)))
 	}
-	c, err := openCache()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	quiet, _ := cmd.Flags().GetBool("quiet")
-	show := newProgress(cmd.ErrOrStderr(), quiet)
 	archive := strings.HasSuffix(f.out, ".tar")
 	var describe []build.Describer
 	if f.sbomDir != "" || !f.bare && !archive {
 		describe = describers()
 	}
+	result, err := f.run(cmd, p, describe, func(r *build.Result, c *cache.Cache) error {
+		if err := writeStatements(f.sbomDir, r.Statements); err != nil {
+			return err
+		}
+		if archive {
+			return image.WriteArchive(cmd.Context(), f.out, r.Index, name)
+		}
+		if f.bare {
+			return image.WriteLayout(cmd.Context(), f.out, r.Index, name, c)
+		}
+		return image.WriteLayout(cmd.Context(), f.out, r.Index, name, c, r.Statements...)
+	})
+	if err != nil {
+		return err
+	}
+	return printBuild(cmd.OutOrStdout(), buildReport{result, f.out, name.Tags}, f.output)
+}
+
+// run builds a profile's images, has them described, and hands them to write,
+// which may be called more than once.
+func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []build.Describer, write func(*build.Result, *cache.Cache) error) (*build.Result, error) {
+	archs, err := chooseArchs(cmd, p, f.archs)
+	if err != nil {
+		return nil, err
+	}
+	epoch, err := sourceDateEpoch()
+	if err != nil {
+		return nil, usagef(cmd, "%w", err)
+	}
+	c, err := openCache()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	quiet, _ := cmd.Flags().GetBool("quiet")
+	show := newProgress(cmd.ErrOrStderr(), quiet)
+	defer show.close()
 	builder, err := build.New(build.Options{
 		Cache:      c,
 		Log:        newLogger(cmd, show),
@@ -117,26 +149,9 @@ func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
 		Describers: describe,
 	})
 	if err != nil {
-		show.close()
-		return err
+		return nil, err
 	}
-	result, err := resolveAndBuild(cmd.Context(), builder, p, archs, func(r *build.Result) error {
-		if err := writeStatements(f.sbomDir, r.Statements); err != nil {
-			return err
-		}
-		if archive {
-			return image.WriteArchive(cmd.Context(), f.out, r.Index, name)
-		}
-		if f.bare {
-			return image.WriteLayout(cmd.Context(), f.out, r.Index, name, c)
-		}
-		return image.WriteLayout(cmd.Context(), f.out, r.Index, name, c, r.Statements...)
-	})
-	show.close()
-	if err != nil {
-		return err
-	}
-	return printBuild(cmd.OutOrStdout(), buildReport{result, f.out, name.Tags}, f.output)
+	return resolveAndBuild(cmd.Context(), builder, p, archs, func(r *build.Result) error { return write(r, c) })
 }
 
 func resolveAndBuild(ctx context.Context, b *build.Builder, p *profile.Profile, archs []profile.Arch, write func(*build.Result) error) (*build.Result, error) {

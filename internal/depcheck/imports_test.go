@@ -26,7 +26,9 @@ var rooms = []struct {
 	{"pkg/layer", []string{"pkg/cache", "pkg/rootfs"}},
 	{"pkg/image", []string{"pkg/layer"}},
 	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/etcd", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image"}},
-	{"cmd/etcdimg", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build"}},
+	{"pkg/registry", nil}, // a utility: it does not know what it carries
+	{"pkg/publish", []string{"pkg/registry"}},
+	{"cmd/etcdimg", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/publish"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside
@@ -36,8 +38,8 @@ var rooms = []struct {
 // may have them. Tests may have all of them.
 var powers = map[string][]string{
 	"os/exec":   {"pkg/etcd", "migrate"},
-	"net":       {"pkg/fetch", "pkg/debian", "migrate"},
-	"net/http":  {"pkg/fetch", "pkg/debian", "migrate"},
+	"net":       {"pkg/fetch", "pkg/debian", "pkg/registry", "migrate"},
+	"net/http":  {"pkg/fetch", "pkg/debian", "pkg/registry", "migrate"},
 	"os/signal": {"cmd/etcdimg", "migrate"},
 	"plugin":    nil,
 	"unsafe":    nil,

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/spf13/cobra"
+
+	"github.com/etcdimg/etcdimg/pkg/build"
+	"github.com/etcdimg/etcdimg/pkg/cache"
+	"github.com/etcdimg/etcdimg/pkg/profile"
+	"github.com/etcdimg/etcdimg/pkg/publish"
+	"github.com/etcdimg/etcdimg/pkg/registry"
+)
+
+// publishFlags are the flags of the publish command.
+type publishFlags struct {
+	pipelineFlags
+	registryFlags
+	tags     []string
+	byDigest bool
+	output   string
+}
+
+func newPublishCommand() *cobra.Command {
+	var f publishFlags
+	cmd := &cobra.Command{
+		Use:   "publish PROFILE REF...",
+		Short: "Build a profile's images and push them to registries",
+		Long: `Build a profile's images, or look them up in the cache, and push them to
+registries. A reference without a tag takes the profile's.
+
+Blobs and manifests are pushed by digest, at once where they can be, and none
+that is there already. Tags move last, when every repository holds everything:
+a push that fails leaves them where they were, and another one goes on from
+there. Passwords come from docker's and podman's configuration and their
+credential helpers.`,
+		Example: `  etcdimg publish configs/hardened.yaml registry.example/etcd
+  etcdimg publish configs/hardened.yaml registry.example/etcd:3.6.16-0 --tag 3.6 --tag latest
+  etcdimg publish configs/hardened.yaml localhost:5000/etcd --insecure --arch host`,
+		Args: cobra.MinimumNArgs(2),
+	}
+	f.pipelineFlags.register(cmd)
+	f.registryFlags.register(cmd)
+	cmd.Flags().StringSliceVarP(&f.tags, "tag", "t", nil, "TAG that shall name the image too, in every repository (repeatable)")
+	cmd.Flags().BoolVar(&f.byDigest, "by-digest", false, "push the images alone, without an index and without a tag")
+	output := outputFlag(cmd, "text", "json")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		f.output = *output
+		if err := checkOutput(cmd, f.output, "text", "json"); err != nil {
+			return err
+		}
+		return runPublish(cmd, args[0], args[1:], f)
+	}
+	return cmd
+}
+
+// publishReport is what publish prints with --output json.
+type publishReport struct {
+	*build.Result
+	Published []publish.Done `json:"published"`
+}
+
+func runPublish(cmd *cobra.Command, path string, refs []string, f publishFlags) error {
+	p, err := profile.Load(path)
+	if err != nil {
+		return err
+	}
+	client, err := f.client(cmd)
+	if err != nil {
+		return err
+	}
+	req := publish.Request{ByDigest: f.byDigest}
+	if req.Targets, err = targets(cmd, client, refs, f, p.ImageTag); err != nil {
+		return err
+	}
+	var done []publish.Done
+	result, err := f.run(cmd, p, describers(), func(r *build.Result, _ *cache.Cache) error {
+		req.Index = r.Index
+		done, err = publish.Publish(cmd.Context(), client, req)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return printPublish(cmd.OutOrStdout(), publishReport{result, done}, f.output)
+}
+
+// targets are the repositories that references name, each with its tags.
+func targets(cmd *cobra.Command, client *registry.Client, refs []string, f publishFlags, usual func() (string, error)) ([]publish.Target, error) {
+	if f.byDigest && len(f.tags) > 0 {
+		return nil, usagef(cmd, "--by-digest moves no tag: leave --tag out")
+	}
+	for _, tag := range f.tags {
+		if !profile.ValidTag(tag) {
+			return nil, usagef(cmd, "--tag %q is no tag: want letters, digits, underscores, dots and dashes, at most 128", tag)
+		}
+	}
+	var all []publish.Target
+	for _, s := range refs {
+		ref, err := client.ParseReference(s)
+		if err != nil {
+			return nil, usagef(cmd, "%s: %w", s, err)
+		}
+		tag, ok := ref.(name.Tag)
+		tagged := ok && strings.HasSuffix(s, ":"+tag.TagStr())
+		switch {
+		case !ok:
+			return nil, usagef(cmd, "%s: the digest follows from the image: name a repository, with or without a tag", s)
+		case f.byDigest && tagged:
+			return nil, usagef(cmd, "%s: --by-digest moves no tag: name the repository alone", s)
+		}
+		i := slices.IndexFunc(all, func(t publish.Target) bool { return t.Repository == ref.Context() })
+		if i < 0 {
+			i, all = len(all), append(all, publish.Target{Repository: ref.Context()})
+		}
+		if f.byDigest {
+			continue
+		}
+		name := tag.TagStr()
+		if !tagged {
+			if name, err = usual(); err != nil {
+				return nil, err
+			}
+		}
+		for _, tag := range append([]string{name}, f.tags...) {
+			if !slices.Contains(all[i].Tags, tag) {
+				all[i].Tags = append(all[i].Tags, tag)
+			}
+		}
+	}
+	return all, nil
+}
+
+func printPublish(w io.Writer, r publishReport, output string) error {
+	if output == "json" {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	for _, d := range r.Published {
+		if d.Digest == "" {
+			for _, digest := range d.Images {
+				fmt.Fprintf(w, "%s@%s\n", d.Repository, digest)
+			}
+			continue
+		}
+		fmt.Fprintf(w, "%s@%s  %s\n", d.Repository, d.Digest, strings.Join(d.Tags, ","))
+	}
+	return nil
+}
