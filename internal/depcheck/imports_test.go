@@ -25,6 +25,7 @@ var rooms = []struct {
 	{"pkg/debian", []string{"pkg/lock", "pkg/rootfs"}},
 	{"pkg/layer", []string{"pkg/cache", "pkg/rootfs"}},
 	{"pkg/image", []string{"pkg/layer"}},
+	{"pkg/sbom", []string{"pkg/lock", "pkg/cache", "pkg/rootfs"}}, // statements about an image: it knows the inputs, not how they became one
 	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/etcd", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image"}},
 	{"pkg/registry", nil}, // a utility: it does not know what it carries
 	{"pkg/publish", []string{"pkg/registry"}},

@@ -58,7 +58,7 @@ func applyPath(t *Tree, p profile.Path) error {
 // does it, files get execute bits only where they had one, and none of the
 // bits that only make sense for directories.
 func setOwner(t *Tree, p profile.Path) error {
-	at, err := t.follow(p.Path)
+	at, err := t.Follow(p.Path)
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,7 @@ func (t *Tree) put(e Entry, replace bool) error {
 	}
 	resolve := t.Resolve
 	if e.Type == Dir {
-		resolve = t.follow
+		resolve = t.Follow
 	}
 	resolved, err := resolve(e.Path)
 	if err == nil && e.Type == Hardlink {
@@ -191,8 +191,9 @@ func (t *Tree) Resolve(p string) (string, error) {
 	return "", errLoop
 }
 
-// follow resolves a path with its last element too.
-func (t *Tree) follow(p string) (string, error) {
+// Follow resolves a path with its last element too. What it returns need not
+// be there.
+func (t *Tree) Follow(p string) (string, error) {
 	for range maxLinks {
 		resolved, err := t.Resolve(p)
 		if err != nil {
@@ -237,7 +238,7 @@ func (t *Tree) ReadFile(p string) ([]byte, error) {
 }
 
 func (t *Tree) readFile(p string) ([]byte, error) {
-	at, err := t.follow(p)
+	at, err := t.Follow(p)
 	if err != nil {
 		return nil, err
 	}
