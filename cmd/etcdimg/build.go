@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,17 +18,15 @@ import (
 
 // pipelineFlags are the flags of every command that builds images.
 type pipelineFlags struct {
-	archs      []string
-	jobs       int
-	refresh    bool
-	skipSuites []string
+	inputFlags
+	archs []string
+	jobs  int
 }
 
 func (f *pipelineFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.archs, "arch", nil, "build for this architecture only, or for the machine's own: host (repeatable)")
 	cmd.Flags().IntVarP(&f.jobs, "jobs", "j", defaultJobs(), "how many compilers to run at once")
-	cmd.Flags().BoolVar(&f.refresh, "refresh", false, "ask for newer package indexes even if the cached ones are less than an hour old")
-	cmd.Flags().StringSliceVar(&f.skipSuites, "skip-suite", nil, "SUITE:ARCH to do without where it can not be verified; recorded (repeatable)")
+	f.addBuildFlags(cmd)
 }
 
 // buildFlags are the flags of the build command.
@@ -127,6 +122,10 @@ func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []bu
 	if err != nil {
 		return nil, usagef(cmd, "%w", err)
 	}
+	l, err := f.findLock(p)
+	if err != nil {
+		return nil, err
+	}
 	c, err := openCache()
 	if err != nil {
 		return nil, err
@@ -135,31 +134,16 @@ func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []bu
 	quiet, _ := cmd.Flags().GetBool("quiet")
 	show := newProgress(cmd.ErrOrStderr(), quiet)
 	defer show.close()
-	builder, err := build.New(build.Options{
-		Cache:      c,
-		Log:        newLogger(cmd, show),
-		Events:     show.event,
-		Jobs:       f.jobs,
-		Epoch:      epoch,
-		Environ:    os.Environ(),
-		AptDir:     "/etc/apt",
-		Refresh:    f.refresh,
-		SkipSuites: f.skipSuites,
-		Now:        time.Now(),
-		Describers: describe,
-	})
+	options := f.options(cmd, c, show)
+	options.Jobs, options.Epoch, options.Describers = f.jobs, epoch, describe
+	builder, err := build.New(options)
 	if err != nil {
 		return nil, err
 	}
-	return resolveAndBuild(cmd.Context(), builder, p, archs, func(r *build.Result) error { return write(r, c) })
-}
-
-func resolveAndBuild(ctx context.Context, b *build.Builder, p *profile.Profile, archs []profile.Arch, write func(*build.Result) error) (*build.Result, error) {
-	l, err := b.Resolve(ctx, p, archs)
-	if err != nil {
+	if l, err = inputs(cmd.Context(), builder, p, l, archs, show); err != nil {
 		return nil, err
 	}
-	return b.Build(ctx, p, l, archs, write)
+	return builder.Build(cmd.Context(), p, l, archs, func(r *build.Result) error { return write(r, c) })
 }
 
 func printBuild(w io.Writer, r buildReport, output string) error {

@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 
 // world is what scripts have in place of the network.
 type world struct {
-	dir     string   // mirror, mirror-bad-deb, …
+	dir     string   // mirror, mirror-newer, mirror-bad-deb, …
 	environ []string // the Go module proxy's
 	key     []byte   // that signs the archives
 	base    string   // a profile that scripts include
@@ -64,8 +64,11 @@ func newWorld(t *testing.T) world {
 	now := time.Now()
 	mirror := debiantest.NewMirror(now)
 	mirror.AddHardened()
+	mirror.Suite("debian", "trixie").Add(debiantest.Deb{Name: "example-tool", Scripts: map[string]string{"postinst": "#!/bin/sh\nuseradd tool\n"}})
 	mirror.Write(t, filepath.Join(w.dir, "mirror"))
 	w.key = mirror.Key.Public()
+	mirror.AddNewer()
+	mirror.Write(t, filepath.Join(w.dir, "mirror-newer"))
 	for name, damage := range map[string]func(path string) bool{
 		"mirror-bad-deb":   func(path string) bool { return strings.HasSuffix(path, ".deb") },
 		"mirror-bad-index": func(path string) bool { return strings.Contains(path, "Packages") || strings.Contains(path, "by-hash") },

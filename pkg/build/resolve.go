@@ -19,7 +19,10 @@ func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profi
 	if p.Migrate {
 		return nil, p.Problem("migrate", "this version of etcdimg has no migrate operator yet", "set it to false")
 	}
-	l := &lock.Lock{SchemaVersion: lock.SchemaVersion, FormatVersion: lock.FormatVersion, Profile: p.Digest()}
+	l, err := blank(p)
+	if err != nil {
+		return nil, err
+	}
 	l.Etcd = make([]lock.Etcd, len(p.Etcd.Versions))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, version := range p.Etcd.Versions {

@@ -104,16 +104,11 @@ var installScripts = []string{"preinst", "postinst"}
 // profile's own certificates have the origin "profile".
 func Apply(ctx context.Context, tree Tree, pkgs []*Package, opts RuleOptions) (Report, error) {
 	pkgs = slices.SortedFunc(slices.Values(pkgs), func(a, b *Package) int { return strings.Compare(a.Name, b.Name) })
-	covered := map[string]bool{}
 	for i := range rules {
 		row := &rules[i]
 		run := &ruleRun{ctx: ctx, rows: rules, row: row, tree: tree, pkgs: pkgs, opts: opts}
 		if row.pkg != "" {
-			if run.pkg = run.find(row.pkg); run.pkg != nil {
-				for _, s := range row.scripts {
-					covered[row.pkg+" "+s] = true
-				}
-			}
+			run.pkg = run.find(row.pkg)
 		}
 		applies := run.pkg != nil
 		if row.when != nil {
@@ -126,8 +121,20 @@ func Apply(ctx context.Context, tree Tree, pkgs []*Package, opts RuleOptions) (R
 			return Report{}, fmt.Errorf("%s: %w", row.makes, err)
 		}
 	}
-	var report Report
-	for _, p := range pkgs {
+	return Report{Uncovered: Uncovered(pkgs)}, nil
+}
+
+// Uncovered tells of which packages the maintainer scripts do something in a
+// fresh image that no rule stands for. Packages are told by name.
+func Uncovered(pkgs []*Package) []Finding {
+	covered := map[string]bool{}
+	for _, row := range rules {
+		for _, s := range row.scripts {
+			covered[row.pkg+" "+s] = true
+		}
+	}
+	var found []Finding
+	for _, p := range slices.SortedFunc(slices.Values(pkgs), func(a, b *Package) int { return strings.Compare(a.Name, b.Name) }) {
 		f := Finding{Package: p.Name, Version: p.Version}
 		for _, s := range installScripts {
 			if _, ok := p.File(s); ok && !covered[p.Name+" "+s] {
@@ -135,10 +142,10 @@ func Apply(ctx context.Context, tree Tree, pkgs []*Package, opts RuleOptions) (R
 			}
 		}
 		if len(f.Scripts) > 0 {
-			report.Uncovered = append(report.Uncovered, f)
+			found = append(found, f)
 		}
 	}
-	return report, nil
+	return found
 }
 
 func (r *ruleRun) make() error {

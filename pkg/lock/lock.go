@@ -6,7 +6,10 @@
 // mirror, no machine and no clock.
 package lock
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // FormatVersion numbers everything in etcdimg that decides an image's bytes
 // beside the lock itself: rules for packages, order and form of layers,
@@ -22,9 +25,21 @@ type Lock struct {
 	FormatVersion int    `json:"formatVersion"`
 	Profile       string `json:"profile"` // "sha256:…" of the profile as resolved
 
+	// Config is the profile as resolved, a JSON object, so that a lock that no
+	// longer matches its profile can tell why. Profile is the digest of its
+	// form without blanks and with sorted keys.
+	Config json.RawMessage `json:"config"`
+	Files  []LocalFile     `json:"files,omitempty"` // what the profile names beside it, by path
+
 	Etcd   []Etcd   `json:"etcd,omitempty"`   // in the profile's order
 	Suites []Suite  `json:"suites,omitempty"` // in the profile's order, then by architecture
 	Debian []Debian `json:"debian,omitempty"` // by architecture
+}
+
+// LocalFile pins a file that the profile takes from beside it.
+type LocalFile struct {
+	Path   string `json:"path"` // as the profile writes it
+	SHA256 string `json:"sha256"`
 }
 
 // Etcd pins one etcd version: the wrapper module that compiles it, complete,
@@ -112,6 +127,17 @@ type Debian struct {
 	Arch     string    `json:"arch"`              // GOARCH
 	Packages []Package `json:"packages"`          // by name
 	Omitted  []string  `json:"omitted,omitempty"` // names that the profile leaves out although something depends on them
+
+	// Uncovered are maintainer scripts whose effects the image lacks, by
+	// package.
+	Uncovered []Scripts `json:"uncovered,omitempty"`
+}
+
+// Scripts are the maintainer scripts of a package that no rule of etcdimg
+// stands for.
+type Scripts struct {
+	Package string   `json:"package"`
+	Scripts []string `json:"scripts"` // preinst, postinst
 }
 
 // Package pins one .deb.

@@ -72,3 +72,13 @@ func HardenedPackages() []string {
 func HardenedRepositories() []string {
 	return []string{"debian trixie main", "debian trixie-updates main", "debian-security trixie-security main"}
 }
+
+// AddNewer adds to what AddHardened made a newer tzdata in trixie-updates,
+// whose index is newer by half an hour. The older one stays in the pool.
+func (m *Mirror) AddNewer() {
+	s := m.Suite("debian", "trixie-updates")
+	newer := s.debs[0].Deb
+	newer.Version = "2026d-0+deb13u1"
+	s.Add(newer)
+	s.Date = s.Date.Add(30 * time.Minute)
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/etcdimg/etcdimg/pkg/build"
+	"github.com/etcdimg/etcdimg/pkg/cache"
+	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/profile"
+)
+
+// inputFlags say what may be done to get at the inputs of a profile.
+type inputFlags struct {
+	locked     bool
+	refresh    bool
+	skipSuites []string
+}
+
+// addBuildFlags adds the flags of commands that build.
+func (f *inputFlags) addBuildFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.locked, "locked", false, "build from the lock beside the profile or not at all")
+	f.addResolveFlags(cmd)
+}
+
+// addResolveFlags adds the flags of commands that choose packages.
+func (f *inputFlags) addResolveFlags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.refresh, "refresh", false, "ask for newer package indexes even if the cached ones are less than an hour old")
+	cmd.Flags().StringSliceVar(&f.skipSuites, "skip-suite", nil, "SUITE:ARCH to do without where it can not be verified; recorded (repeatable)")
+}
+
+// options are those of a builder that works as the flags and the environment
+// say.
+func (f *inputFlags) options(cmd *cobra.Command, c *cache.Cache, show *progress) build.Options {
+	return build.Options{
+		Cache:      c,
+		Log:        newLogger(cmd, show),
+		Events:     show.event,
+		Jobs:       defaultJobs(),
+		Environ:    os.Environ(),
+		AptDir:     "/etc/apt",
+		Refresh:    f.refresh,
+		SkipSuites: f.skipSuites,
+		Now:        time.Now(),
+	}
+}
+
+// findLock reads the lock beside a profile and makes sure that it is of the
+// profile as it is now. Without one it returns nil, unless there must be one.
+func (f *inputFlags) findLock(p *profile.Profile) (*lock.Lock, error) {
+	path := lock.PathFor(p.File())
+	remedy := "lock again: etcdimg lock " + p.File()
+	l, err := lock.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && f.locked:
+		return nil, fmt.Errorf("there is no %s, and --locked allows nothing else: make one with etcdimg lock %s", path, p.File())
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	if err := build.Match(p, l); err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", path, err, remedy)
+	}
+	return l, nil
+}
+
+// inputs are what a lock pins, or, without one, what is offered now.
+func inputs(ctx context.Context, b *build.Builder, p *profile.Profile, l *lock.Lock, archs []profile.Arch, says io.Writer) (*lock.Lock, error) {
+	if l != nil {
+		return l, nil
+	}
+	fmt.Fprintf(says, "there is no %s: choosing what is newest; etcdimg lock %s pins it\n", lock.PathFor(p.File()), p.File())
+	return b.Resolve(ctx, p, archs)
+}
