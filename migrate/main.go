@@ -42,6 +42,13 @@ func main() {
 }
 
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && commands[args[0]] != nil {
+		err := command(args[0], args[1:], getenv, stdout, stderr)
+		if err == nil || errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return fail(stderr, err)
+	}
 	c, err := config.Parse(args, getenv, bundledVersions, operator.Losses(), stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -79,6 +86,7 @@ func migrate(ctx context.Context, c *config.Config, stdout, stderr io.Writer) er
 		Bundle: b, InstallPlain: c.MoveBinaries,
 		AcceptLoss: c.AcceptLoss, KeepBackups: c.KeepBackups, TTLDir: c.TTLDir,
 		Name: c.Name, PeerURLs: c.PeerURLs, Port: c.Port, PeerPort: c.PeerPort, FixedPorts: c.PortsGiven,
+		Cluster:   operator.Cluster{Members: c.Cluster, Peer: c.PeerTLS, Client: c.ClientTLS},
 		ExtraArgs: c.ExtraArgs, Log: log, Say: say, ReadyIn: readyIn, StopIn: stopIn,
 	}
 	if c.DryRun {

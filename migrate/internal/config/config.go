@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/etcdimg/etcdimg/migrate/internal/cluster"
 	"github.com/etcdimg/etcdimg/migrate/internal/version"
 )
 
@@ -28,7 +29,10 @@ type Config struct {
 	DataDir        string
 	Port, PeerPort int
 	PortsGiven     bool
-	PeerURLs       []string // of --initial-advertise-peer-urls
+	PeerURLs       []string         // of --initial-advertise-peer-urls
+	Cluster        []cluster.Member // of --initial-cluster
+	PeerTLS        cluster.Files
+	ClientTLS      cluster.Files
 	BinDir         string
 	Bundled        []version.Version // nil: find out
 	Target         version.Stamp
@@ -77,7 +81,7 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 	}
 	f := flag.NewFlagSet("migrate", flag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	var listenClient, listenPeer, advertisePeer, cluster, bundled, target, storage, current, extra, accept string
+	var listenClient, listenPeer, advertisePeer, initialCluster, bundled, target, storage, current, extra, accept string
 	f.StringVar(&c.Name, "name", env("ETCD_NAME"), "name of the member ($ETCD_NAME, else etcd-$ETCD_HOSTNAME, else etcd-$HOSTNAME)")
 	f.StringVar(&c.DataDir, "data-dir", env("DATA_DIRECTORY"), "etcd's data directory ($DATA_DIRECTORY); required")
 	f.IntVar(&c.Port, "port", 0, "client port of the servers that steps run, on loopback only (default 18629, or 18631 for events)")
@@ -85,7 +89,7 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 	f.StringVar(&listenClient, "listen-client-urls", env("LISTEN_CLIENT_URLS"), "accepted for compatibility: steps listen on loopback only ($LISTEN_CLIENT_URLS)")
 	f.StringVar(&listenPeer, "listen-peer-urls", env("LISTEN_PEER_URLS"), "accepted for compatibility: steps listen on loopback only ($LISTEN_PEER_URLS)")
 	f.StringVar(&advertisePeer, "initial-advertise-peer-urls", env("INITIAL_ADVERTISE_PEER_URLS"), "peer URLs of a member whose data does not name them ($INITIAL_ADVERTISE_PEER_URLS)")
-	f.StringVar(&cluster, "initial-cluster", env("INITIAL_CLUSTER"), "NAME=URL,… of the cluster, of which this member's are taken when its data does not name them ($INITIAL_CLUSTER)")
+	f.StringVar(&initialCluster, "initial-cluster", env("INITIAL_CLUSTER"), "NAME=URL,… of the cluster, of which this member's are taken when its data does not name them ($INITIAL_CLUSTER)")
 	f.StringVar(&c.BinDir, "bin-dir", defaultBinDir, "where etcd-VERSION, etcdctl-VERSION and etcdutl-VERSION are")
 	f.StringVar(&bundled, "bundled-versions", compiled, "comma-separated versions in the bin-dir (default: those that are there)")
 	f.StringVar(&target, "target-version", env("TARGET_VERSION"), "the version that will read the data ($TARGET_VERSION); required")
@@ -99,6 +103,7 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 	f.BoolVar(&c.DryRun, "dry-run", false, "say what would be done, and stop")
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 	f.BoolVar(&c.Verbose, "verbose", false, "log more")
+	tlsFlags(f, c, env)
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(w, "migrate brings an etcd data directory from the version that wrote it to the version that will read it.")
 		fmt.Fprintln(w, "\n  migrate --data-dir=DIR --target-version=3.6.16 --target-storage=etcd3 [-- COMMAND …]\n\nFlags:")
@@ -172,12 +177,13 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 		}
 	}
 	c.PeerURLs = split(advertisePeer)
-	for _, s := range split(cluster) {
+	for _, s := range split(initialCluster) {
 		name, u, ok := strings.Cut(s, "=")
 		if !ok || checkURLs(u) != nil {
 			bad("--initial-cluster: %q is not NAME=URL", s)
 			continue
 		}
+		c.member(name, u)
 		if name == c.Name && advertisePeer == "" {
 			c.PeerURLs = append(c.PeerURLs, u)
 		}
@@ -186,6 +192,8 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 		c.PeerURLs = []string{"http://localhost:" + strconv.Itoa(c.PeerPort)}
 	}
 	c.ExtraArgs = strings.Fields(extra)
+	peer, client := cluster.ServerFiles(c.ExtraArgs)
+	c.PeerTLS, c.ClientTLS = c.PeerTLS.Or(peer), c.ClientTLS.Or(client)
 	for _, a := range c.ExtraArgs {
 		if n := strings.TrimLeft(a, "-"); n == "wal-dir" || strings.HasPrefix(n, "wal-dir=") {
 			bad("--etcd-server-extra-args: a log outside the data directory (--wal-dir) is not supported: move it into member/wal first")

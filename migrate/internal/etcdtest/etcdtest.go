@@ -153,6 +153,24 @@ func (m *Member) WaitVersion(want string) {
 	m.wait("cluster version "+want, func() bool { return m.version()["etcdcluster"] == want })
 }
 
+// WaitStorage waits until the member shows a storage version.
+func (m *Member) WaitStorage(want string) {
+	m.t.Helper()
+	m.wait("storage version "+want, func() bool { return m.version()["storage"] == want })
+}
+
+// WaitServing waits until the member answers a linearizable read, which takes
+// a leader and most members.
+func (m *Member) WaitServing() {
+	m.t.Helper()
+	m.wait("answer to a read", func() bool {
+		if !AtLeast(m.Version, 3, 0) {
+			return m.call(http.MethodGet, "/v2/keys/?quorum=true", nil, nil) == nil
+		}
+		return m.call(http.MethodPost, m.gateway()+"/kv/range", map[string]any{"key": []byte{0}, "count_only": true}, nil) == nil
+	})
+}
+
 func (m *Member) version() map[string]string {
 	v := map[string]string{}
 	_ = m.call(http.MethodGet, "/version", nil, &v)
@@ -233,13 +251,17 @@ func (m *Member) call(method, path string, body, into any) error {
 // v3 calls the JSON gateway.
 func (m *Member) v3(path string, body, into any) {
 	m.t.Helper()
-	prefix := "/v3alpha"
-	if AtLeast(m.Version, 3, 4) {
-		prefix = "/v3"
-	} else if AtLeast(m.Version, 3, 3) {
-		prefix = "/v3beta"
-	}
-	if err := m.call(http.MethodPost, prefix+path, body, into); err != nil {
+	if err := m.call(http.MethodPost, m.gateway()+path, body, into); err != nil {
 		m.t.Fatalf("etcd %s: %v", m.Version, err)
 	}
+}
+
+func (m *Member) gateway() string {
+	switch {
+	case AtLeast(m.Version, 3, 4):
+		return "/v3"
+	case AtLeast(m.Version, 3, 3):
+		return "/v3beta"
+	}
+	return "/v3alpha"
 }

@@ -34,8 +34,8 @@ func (o *Operator) carryOut(ctx context.Context, steps []plan.Step) error {
 		if ctx.Err() != nil {
 			return errors.Join(fmt.Errorf("stopped during step %d (%s to %s): the directory is as it was before the step; run this again to go on", i+1, step.Kind, step.To), o.abandon())
 		}
-		if step.Kind == plan.Mark {
-			return err
+		if step.Kind == plan.Mark || step.Kind == plan.Cure {
+			return err // of which nothing has to be undone
 		}
 		err = fmt.Errorf("step %d (%s to %s): %w", i+1, step.Kind, step.To, err)
 		if back := o.goBack(); back != nil {
@@ -80,6 +80,9 @@ func (o *Operator) step(ctx context.Context, step plan.Step) error {
 	}
 	if step.Kind == plan.Mark {
 		return version.WriteFile(o.dir, step.To)
+	}
+	if step.Kind == plan.Cure {
+		return o.cure(ctx, step, o.Target.Version.Line())
 	}
 	s, err := datadir.Inspect(o.dir)
 	if err != nil {
@@ -149,7 +152,9 @@ func tail(s *datadir.State) plan.Tail {
 
 // adopt gives what a step made to the owner of what is there, so that a root
 // operator does not lock an unprivileged server out.
-func (o *Operator) adopt() error {
+func (o *Operator) adopt() error { return o.adoptIn(o.journal.Next()) }
+
+func (o *Operator) adoptIn(dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -158,7 +163,7 @@ func (o *Operator) adopt() error {
 		return err
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	member := filepath.Join(o.journal.Next(), datadir.MemberDir)
+	member := filepath.Join(dir, datadir.MemberDir)
 	return filepath.WalkDir(member, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err

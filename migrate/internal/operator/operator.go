@@ -53,6 +53,7 @@ type Options struct {
 	Port, PeerPort int
 	FixedPorts     bool
 	ExtraArgs      []string
+	Cluster        Cluster
 	Log            *slog.Logger
 	// Say is told, before anything is changed, what will be done and what can
 	// not be kept.
@@ -326,7 +327,11 @@ func (o *Operator) plan(ctx context.Context, s *datadir.State) ([]plan.Step, err
 	if err != nil {
 		return nil, err
 	}
-	steps, err := plan.Find(facts(at, s), o.Target, o.bundled())
+	f := facts(at, s)
+	if err := o.clusterFacts(ctx, s, &f); err != nil {
+		return nil, err
+	}
+	steps, err := plan.Find(f, o.Target, o.bundled())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.dir, err)
 	}

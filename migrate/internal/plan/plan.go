@@ -21,6 +21,7 @@ type Kind string
 
 // The kinds of steps.
 const (
+	Cure    Kind = "cure"     // a member's own version takes v2 requests out of its log, where it stands
 	Mark    Kind = "mark"     // version.txt only: the next server takes the directory as it is
 	Run     Kind = "run"      // a server takes over a copy of the directory, and is stopped
 	Restore Kind = "restore"  // a new directory is made from the database
@@ -38,6 +39,8 @@ type Step struct {
 
 func (s Step) String() string {
 	switch s.Kind {
+	case Cure:
+		return fmt.Sprintf("run etcd %s on the directory itself for a moment, so that nothing newer has to read v2 requests of its log (it is still the same member, and needs no other)", s.Version)
 	case Mark:
 		return fmt.Sprintf("mark the directory as %s: its server can take it over as it is", s.To)
 	case Run:
@@ -65,6 +68,10 @@ type Facts struct {
 	// Agreed is the line of the cluster version in the database, if it is known.
 	Agreed      version.Line
 	AgreedKnown bool
+	// Storage is the line that the database says it is stored for, if it does.
+	Storage      version.Line
+	StorageKnown bool
+	Others       []Other // members that answered
 }
 
 // Bundled are the versions at hand.
@@ -79,6 +86,9 @@ type Bundled struct {
 // Find gives the steps from facts to a target, which must be bundled. No steps
 // means that there is nothing to do.
 func Find(f Facts, target version.Stamp, b Bundled) ([]Step, error) {
+	if err := beside(f, target.Version.Line()); err != nil {
+		return nil, err
+	}
 	if f.At == target {
 		return nil, nil
 	}
@@ -86,7 +96,7 @@ func Find(f Facts, target version.Stamp, b Bundled) ([]Step, error) {
 		return nil, err
 	}
 	if f.Voters > 1 {
-		return member(f, target)
+		return member(f, target, b)
 	}
 	if steps := search(f, target, b); steps != nil {
 		return steps, nil
@@ -158,31 +168,6 @@ func between(a, b version.Line) []version.Line {
 		all = append(all, l)
 	}
 	return all
-}
-
-// member is the way of one member of a cluster: what its server can take over
-// as it is, once the cluster has agreed on where it stands.
-func member(f Facts, target version.Stamp) ([]Step, error) {
-	from, to := f.At.Version.Line(), target.Version.Line()
-	mark := []Step{{Mark, target.Version, f.At, target}}
-	if f.At.Storage != target.Storage {
-		return nil, fmt.Errorf("%w: %s to %s rewrites the keys, and members that each did it for themselves would differ for ever; bring all members to 3.0, stop them, move one of them alone, and make the others from its database (migrate prepare, migrate apply)", ErrCluster, f.At, target)
-	}
-	switch {
-	case from == to:
-		return mark, nil
-	case to.Before(from):
-		return nil, fmt.Errorf("%w: going down to %s needs \"etcdctl downgrade enable\" on the running cluster where both sides are 3.5 or later, and else all members stopped and made from one database (migrate prepare, migrate apply)", ErrCluster, to)
-	case to != from.Next():
-		return nil, fmt.Errorf("%w: from %s the next line is %s; bring every member there first, since members more than one minor apart do not work together", ErrCluster, from, from.Next())
-	case f.AgreedKnown && f.Agreed.Before(from):
-		return nil, fmt.Errorf("%w: the cluster has agreed on version %s only; go on when /version of every member shows etcdcluster %s.0", ErrCluster, f.Agreed, from)
-	case !startsOn(to, f.Tail, f.V2Keys) && f.V2Keys:
-		return nil, fmt.Errorf("%w: its v2 store holds keys, which etcd %s refuses; delete them by the v2 API of 3.4 (--enable-v2=true)", ErrCluster, to)
-	case !startsOn(to, f.Tail, f.V2Keys):
-		return nil, fmt.Errorf("%w: its log holds v2 requests, which etcd %s dies of; start this member with etcd %s and --snapshot-count=1 among the others, stop it, and run this again", ErrCluster, to, from)
-	}
-	return mark, nil
 }
 
 // place is a node of the search: what decides which steps are possible.

@@ -201,38 +201,6 @@ func TestALineThatIsNotOutYetIsReachedFromTheOneBefore(t *testing.T) {
 	}
 }
 
-func TestAMemberOfAClusterMovesOneLineAtATime(t *testing.T) {
-	all := bundle(t, catalogue...)
-	for _, x := range []struct {
-		from, to string
-		facts    Facts
-		want     string // steps, or a part of the error
-	}{
-		{"3.0.17", "3.1.20", Facts{Tail: TailOther}, "mark 3.1"},
-		{"3.5.1", "3.5.35", Facts{}, "mark 3.5"},
-		{"3.0.17", "3.2.32", Facts{}, "the next line is 3.1"},
-		{"3.4.26", "3.5.35", Facts{AgreedKnown: true, Agreed: version.Line{Major: 3, Minor: 3}}, "agreed on version 3.3 only"},
-		{"3.5.35", "3.6.16", Facts{Tail: TailOther}, "--snapshot-count=1"},
-		{"3.5.35", "3.6.16", Facts{Tail: TailAttributes}, "mark 3.6"},
-		{"3.5.35", "3.6.16", Facts{V2Keys: true}, "delete them by the v2 API"},
-		{"3.6.16", "3.5.35", Facts{}, "downgrade enable"},
-		{"2.3.8", "3.0.17", Facts{}, "differ for ever"},
-	} {
-		x.facts.At, x.facts.Voters = stamp(t, x.from), 3
-		steps, err := Find(x.facts, stamp(t, x.to), all)
-		got := short(steps)
-		if err != nil {
-			if !errors.Is(err, ErrCluster) {
-				t.Errorf("%s to %s: %v", x.from, x.to, err)
-			}
-			got = err.Error()
-		}
-		if !strings.Contains(got, x.want) || got == "" {
-			t.Errorf("%s to %s: %q, not %q", x.from, x.to, got, x.want)
-		}
-	}
-}
-
 func FuzzPlan(f *testing.F) {
 	f.Add(uint8(1), uint8(8), uint8(2), true, true, uint16(0x1ff))
 	f.Add(uint8(8), uint8(0), uint8(0), false, false, uint16(0x101))

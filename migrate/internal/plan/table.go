@@ -48,6 +48,9 @@ func startsOn(l version.Line, tail Tail, v2Keys bool) bool {
 	return false
 }
 
+// StartsOn says whether a server of a line survives the v2 part of a directory.
+func StartsOn(l version.Line, tail Tail, v2Keys bool) bool { return startsOn(l, tail, v2Keys) }
+
 // leaves are what v2 requests a line's own run leaves in the tail, with a raft
 // snapshot at nearly every entry, by the first line that does.
 var leaves = []struct {

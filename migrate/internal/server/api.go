@@ -39,6 +39,26 @@ func (s *Server) Ready(ctx context.Context) error {
 	}
 }
 
+// Until waits until a condition of the caller's holds, as long as the server lives.
+func (s *Server) Until(ctx context.Context, in time.Duration, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, in, fmt.Errorf("not done within %s", in))
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-s.ended:
+			return s.died()
+		case <-ctx.Done():
+			return fmt.Errorf("etcd %s: %w (its last words: %s)", s.config.Version, context.Cause(ctx), s.output)
+		case <-tick.C:
+		}
+	}
+}
+
 func (s *Server) ready(ctx context.Context) error {
 	var v struct {
 		Cluster string `json:"etcdcluster"`

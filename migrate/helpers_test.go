@@ -1,0 +1,35 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"strings"
+	"testing"
+
+	"github.com/etcdimg/etcdimg/migrate/internal/etcdtest"
+)
+
+// version is the bundled version of a line.
+func version(t testing.TB, line string) string {
+	t.Helper()
+	for _, v := range etcdtest.Versions(t) {
+		if strings.HasPrefix(v, line+".") {
+			return v
+		}
+	}
+	t.Fatalf("no etcd %s in the folder of binaries", line)
+	return ""
+}
+
+func sum(b []byte) [8]byte {
+	h := sha256.Sum256(b)
+	return [8]byte(h[:8])
+}
+
+// runOperator runs the operator's main function with any arguments.
+func runOperator(t testing.TB, env map[string]string, args ...string) (code int, log string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(args, func(k string) string { return env[k] }, &out, &errs)
+	return code, out.String() + errs.String()
+}
