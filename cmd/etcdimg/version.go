@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -30,17 +29,8 @@ func newVersionCommand() *cobra.Command {
 		if err := checkOutput(cmd, *output, "text", "json"); err != nil {
 			return err
 		}
-		v := version{Version: "(devel)", Go: runtime.Version(), FormatVersion: lock.FormatVersion}
-		if info, ok := debug.ReadBuildInfo(); ok {
-			if info.Main.Version != "" {
-				v.Version = info.Main.Version
-			}
-			for _, s := range info.Settings {
-				if s.Key == "vcs.revision" {
-					v.Commit = s.Value
-				}
-			}
-		}
+		tool := thisTool()
+		v := version{Version: tool.Version, Commit: tool.Commit, Go: runtime.Version(), FormatVersion: lock.FormatVersion}
 		if *output == "json" {
 			return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 		}

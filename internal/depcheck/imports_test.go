@@ -27,9 +27,10 @@ var rooms = []struct {
 	{"pkg/image", []string{"pkg/layer"}},
 	{"pkg/sbom", []string{"pkg/lock", "pkg/cache", "pkg/rootfs"}}, // statements about an image: it knows the inputs, not how they became one
 	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/etcd", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image"}},
+	{"pkg/provenance", []string{"pkg/profile", "pkg/lock", "pkg/etcd", "pkg/debian", "pkg/image", "pkg/build"}},
 	{"pkg/registry", nil}, // a utility: it does not know what it carries
 	{"pkg/publish", []string{"pkg/registry"}},
-	{"cmd/etcdimg", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/publish"}},
+	{"cmd/etcdimg", []string{"pkg/provenance", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/publish"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -48,7 +47,7 @@ func localFiles(p *profile.Profile) ([]lock.LocalFile, error) {
 	}
 	var files []lock.LocalFile
 	for path, key := range named {
-		b, err := os.ReadFile(p.Local(path))
+		b, err := p.ReadLocal(path)
 		if err != nil {
 			return nil, p.Problem(key, err.Error(), "name a file relative to the profile")
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -103,7 +102,7 @@ func (d *debianPackages) ruleOptions(t *rootfs.Tree, p *profile.Profile, l *lock
 	for _, c := range p.Certificates.Additional {
 		pem := []byte(c.Content)
 		if c.Source != "" {
-			if pem, err = os.ReadFile(p.Local(c.Source)); err != nil {
+			if pem, err = p.ReadLocal(c.Source); err != nil {
 				return o, fmt.Errorf("certificates.additional: %s: %w", c.Name, err)
 			}
 		}
@@ -116,7 +115,7 @@ func (d *debianPackages) ruleOptions(t *rootfs.Tree, p *profile.Profile, l *lock
 func readKeyring(p *profile.Profile) ([][]byte, error) {
 	var keys [][]byte
 	for _, key := range p.Contents.Keyring {
-		bytes, err := os.ReadFile(p.Local(key))
+		bytes, err := p.ReadLocal(key)
 		if err != nil {
 			return nil, fmt.Errorf("contents.keyring: %w", err)
 		}

@@ -3,7 +3,6 @@ package build
 import (
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -127,7 +126,7 @@ func shellQuote(s string) string {
 
 func addFiles(t *rootfs.Tree, p *profile.Profile) error {
 	for _, f := range p.Contents.Files {
-		b, err := os.ReadFile(p.Local(f.Source))
+		b, err := p.ReadLocal(f.Source)
 		if err != nil {
 			return fmt.Errorf("contents.files: %s: %w", f.Path, err)
 		}

@@ -99,7 +99,9 @@ const snapshotTime = "20060102T150405Z"
 // pool longer than that after a suite has let go of them.
 const snapshotDelay = 24 * time.Hour
 
-func snapshotOf(date time.Time) string {
+// SnapshotOf is the timestamp (YYYYMMDDTHHMMSSZ) under which the snapshot
+// archive has a suite whose Release file has that date.
+func SnapshotOf(date time.Time) string {
 	return date.UTC().Add(snapshotDelay).Format(snapshotTime)
 }
 

@@ -300,7 +300,7 @@ func lockPackages(packages []*candidate) []lock.Package {
 			Path: c.Filename, Size: c.Size, SHA256: c.SHA256,
 		}
 		if isNamed(p.Archive) {
-			p.Snapshot = snapshotOf(c.suite.Date)
+			p.Snapshot = SnapshotOf(c.suite.Date)
 		}
 		out = append(out, p)
 	}

@@ -63,7 +63,7 @@ func RuntimeSources(lines []string, suites []lock.Suite, set lock.Debian) ([]Sou
 			if !ok {
 				return nil, fmt.Errorf("repository %q of the image: the lock has no date for archive %s: write a URL", r.Archive+" "+r.Suite, r.Archive)
 			}
-			s.URI, s.Pinned = snapshotURL(base, r.Archive, snapshotOf(at.Date))+"/", true
+			s.URI, s.Pinned = snapshotURL(base, r.Archive, SnapshotOf(at.Date))+"/", true
 		}
 		if i := slices.IndexFunc(out, func(o Source) bool { return o.URI == s.URI && slices.Equal(o.Components, s.Components) }); i >= 0 {
 			out[i].Suites = append(out[i].Suites, r.Suite)

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Opener gives the bytes of a profile or an include by its name.
+// Opener gives the bytes of a profile, an include or a local file by its name.
 type Opener func(name string) ([]byte, error)
 
 // maxIncludes bounds a chain of includes. A cycle is found by its names; the
@@ -34,7 +34,7 @@ func Read(name string, open Opener) (*Profile, error) {
 	}
 	l := loader{open: open}
 	tree := l.file(&source{name: name, dir: "."}, data, nil)
-	p := &Profile{file: name, origins: map[string]position{}}
+	p := &Profile{file: name, open: open, origins: map[string]position{}}
 	if !l.unreadable {
 		d := decoder{problems: &l.problems, origins: p.origins, whole: true}
 		d.profile(tree, p)
@@ -56,6 +56,32 @@ func (p *Profile) Local(source string) string {
 		return source
 	}
 	return filepath.Join(filepath.Dir(p.file), source)
+}
+
+// ReadLocal reads the local file that the profile names source, by what opened
+// the profile.
+func (p *Profile) ReadLocal(source string) ([]byte, error) {
+	open := p.open
+	if open == nil {
+		open = os.ReadFile
+	}
+	return open(p.Local(source))
+}
+
+// Sources are the local files that the profile names, as it names them: sorted,
+// each once.
+func (p *Profile) Sources() []string {
+	all := slices.Clone(p.Contents.Keyring)
+	for _, f := range p.Contents.Files {
+		all = append(all, f.Source)
+	}
+	for _, c := range p.Certificates.Additional {
+		if c.Source != "" {
+			all = append(all, c.Source)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // File is the profile's own file, as it was given to Load or Read.

@@ -313,3 +313,29 @@ func TestOlderLinesMayStandBesideADefaultThatHasEtcdutl(t *testing.T) {
 		t.Error("etcdutl is gone")
 	}
 }
+
+func TestLocalFilesAreReadByWhatReadTheProfile(t *testing.T) {
+	files := map[string]string{
+		"configs/p.yaml": "contents:\n  keyring: [../keys/a.asc, /abs/b.asc]\n  files: [{source: motd, path: /etc/motd}, {source: motd, path: /etc/issue}]\ncertificates: {additional: [{name: a, source: ca.pem}, {name: b, source: ca.pem}]}\n",
+		"configs/motd":   "hello", "keys/a.asc": "a", "/abs/b.asc": "b", "configs/ca.pem": "ca",
+	}
+	p, err := profile.Read("configs/p.yaml", memory(files))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(p.Sources(), " "); got != "../keys/a.asc /abs/b.asc ca.pem motd" {
+		t.Errorf("sources are %s", got)
+	}
+	for source, want := range map[string]string{"motd": "hello", "../keys/a.asc": "a", "/abs/b.asc": "b", "ca.pem": "ca"} {
+		if b, err := p.ReadLocal(source); err != nil || string(b) != want {
+			t.Errorf("%s is %q, %v; want %q", source, b, err, want)
+		}
+	}
+	if _, err := p.ReadLocal("other"); err == nil {
+		t.Error("a file that is not there is no error")
+	}
+	// A profile that nobody read stands in the working directory.
+	if b, err := new(profile.Profile).ReadLocal("testdata/../read_test.go"); err != nil || len(b) == 0 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+}

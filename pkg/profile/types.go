@@ -37,6 +37,7 @@ type Profile struct {
 	Layering     Layering          `json:"layering,omitzero" doc:"How the file tree becomes layers."`
 
 	file    string              // the profile's own file, as it was given to Load or Read
+	open    Opener              // what opened it; nil for one that was not read
 	origins map[string]position // where each value was written, by its key path
 }
 
