@@ -2,44 +2,119 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/etcdimg/etcdimg/pkg/build"
+	"github.com/etcdimg/etcdimg/pkg/diff"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 )
 
+// lockFlags are the flags of the lock command.
+type lockFlags struct {
+	inputFlags
+	update []string
+	check  bool
+	output string
+}
+
+// updateEverything stands for an --update that names nothing.
+const updateEverything = "all"
+
 func newLockCommand() *cobra.Command {
-	var f inputFlags
+	var f lockFlags
 	cmd := &cobra.Command{
-		Use:   "lock PROFILE",
+		Use:   "lock PROFILE [--update [WHAT...] | --check]",
 		Short: "Pin everything that determines a profile's images in a file beside it",
 		Long: `Pin everything that determines a profile's images, for all of its architectures,
 in PROFILE.lock.json beside it: etcd's modules and their checksums, the compiler,
 every Debian package by digest, with the snapshot that keeps it, and the profile
-itself as resolved. Keep it in version control: build finds and uses it.`,
-		Example: "  etcdimg lock configs/hardened.yaml",
-		Args:    cobra.ExactArgs(1),
+itself as resolved. Keep it in version control: build finds and uses it.
+
+Where there is a lock, its pins stay, except those that the profile no longer
+allows, and those that --update names: etcd, toolchain, debian, or packages by
+name; all, if it names nothing. What moves is printed. --check writes nothing,
+and fails where --update would move something.`,
+		Example: `  etcdimg lock configs/hardened.yaml
+  etcdimg lock configs/hardened.yaml --update
+  etcdimg lock configs/hardened.yaml --update debian
+  etcdimg lock configs/hardened.yaml --update ca-certificates tzdata
+  etcdimg lock configs/hardened.yaml --check`,
+		Args: cobra.MinimumNArgs(1),
 	}
 	f.addResolveFlags(cmd)
+	cmd.Flags().StringSliceVar(&f.update, "update", nil, "choose anew what is named, or everything: etcd, toolchain, debian, PACKAGE")
+	cmd.Flags().Lookup("update").NoOptDefVal = updateEverything
+	cmd.Flags().BoolVar(&f.check, "check", false, "write nothing; exit 1 if there are newer inputs")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := checkOutput(cmd, *output, "text", "json"); err != nil {
+		f.output = *output
+		if err := checkOutput(cmd, f.output, "text", "json"); err != nil {
 			return err
 		}
-		return runLock(cmd, args[0], f, *output)
+		path, err := f.words(cmd, args)
+		if err != nil {
+			return err
+		}
+		return runLock(cmd, path, f)
 	}
 	return cmd
 }
 
-func runLock(cmd *cobra.Command, path string, f inputFlags, output string) error {
+// words tells the profile among the arguments from what is to be updated: a
+// flag whose value may be missing does not take the next word.
+func (f *lockFlags) words(cmd *cobra.Command, args []string) (profile string, err error) {
+	var rest []string
+	for _, a := range args {
+		if ext := filepath.Ext(a); profile == "" && (ext == ".yaml" || ext == ".yml" || ext == ".json" || len(args) == 1) {
+			profile = a
+			continue
+		}
+		rest = append(rest, a)
+	}
+	switch {
+	case profile == "":
+		return "", usagef(cmd, "none of %s is a profile: name a .yaml file", strings.Join(args, ", "))
+	case len(rest) > 0 && len(f.update) == 0:
+		return "", usagef(cmd, "lock takes one profile, and %s is one more", strings.Join(rest, ", "))
+	}
+	if len(rest) > 0 && slices.Equal(f.update, []string{updateEverything}) {
+		f.update = nil
+	}
+	f.update = append(f.update, rest...)
+	return profile, nil
+}
+
+func runLock(cmd *cobra.Command, path string, f lockFlags) error {
 	p, err := profile.Load(path)
 	if err != nil {
 		return err
+	}
+	file := lock.PathFor(path)
+	old, err := lock.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && f.check:
+		return fmt.Errorf("there is no %s to check: make one with etcdimg lock %s", file, path)
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("%w\nTo begin anew, remove %s", err, file)
+	default:
+		if f.check {
+			if err := build.Match(p, old); err != nil {
+				return fmt.Errorf("%s: %w\nlock again: etcdimg lock %s", file, err, path)
+			}
+		}
+		if !cmd.Flags().Changed("skip-suite") {
+			f.skipSuites = build.Skips(old)
+		}
 	}
 	c, err := openCache()
 	if err != nil {
@@ -53,27 +128,74 @@ func runLock(cmd *cobra.Command, path string, f inputFlags, output string) error
 	if err != nil {
 		return err
 	}
-	l, err := b.Resolve(cmd.Context(), p, p.Archs)
+	fresh, err := f.choose(cmd, b, p, old)
 	if err != nil {
 		return err
 	}
-	if err := b.RecordScripts(cmd.Context(), l); err != nil {
+	report := lockReport{File: file, Moved: []diff.Change{}, lock: fresh, first: old == nil}
+	if old != nil {
+		if report.Moved, err = diff.Locks(old, fresh); err != nil {
+			return err
+		}
+	}
+	if f.check {
+		return report.check(cmd.OutOrStdout(), f.output)
+	}
+	if err := b.RecordScripts(cmd.Context(), fresh); err != nil {
 		return err
 	}
-	file := lock.PathFor(path)
-	if err := l.WriteFile(file); err != nil {
+	report.Skipped, report.Uncovered = skipped(fresh), uncovered(fresh)
+	if err := fresh.WriteFile(file); err != nil {
 		return err
 	}
-	return printLock(cmd.OutOrStdout(), lockReport{File: file, Skipped: skipped(l), Uncovered: uncovered(l), lock: l}, output)
+	return printLock(cmd.OutOrStdout(), report, f.output)
+}
+
+// choose pins everything, or what the older lock leaves open.
+func (f *lockFlags) choose(cmd *cobra.Command, b *build.Builder, p *profile.Profile, old *lock.Lock) (*lock.Lock, error) {
+	if old == nil {
+		return b.Resolve(cmd.Context(), p, p.Archs)
+	}
+	var u build.Update
+	if f.check || len(f.update) > 0 {
+		u = build.ParseUpdate(f.update)
+	}
+	return b.Relock(cmd.Context(), p, old, u)
+}
+
+// check prints what would move, and fails if anything would.
+func (r lockReport) check(w io.Writer, output string) error {
+	if output == "json" {
+		if err := printJSON(w, r); err != nil {
+			return err
+		}
+	} else {
+		for _, c := range r.Moved {
+			fmt.Fprintf(w, "%-8s %s\n", "newer", c)
+		}
+	}
+	if len(r.Moved) > 0 {
+		return fmt.Errorf("%s: there are newer inputs: take them with etcdimg lock --update", r.File)
+	}
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // lockReport is what lock prints with --output json.
 type lockReport struct {
 	File      string         `json:"file"`
-	Skipped   []skippedSuite `json:"skipped"`
-	Uncovered []script       `json:"uncovered"`
+	Moved     []diff.Change  `json:"moved"`
+	Skipped   []skippedSuite `json:"skipped,omitempty"`
+	Uncovered []script       `json:"uncovered,omitempty"`
 
-	lock *lock.Lock
+	lock  *lock.Lock
+	first bool // there was none before
 }
 
 type skippedSuite struct {
@@ -121,19 +243,13 @@ func uncovered(l *lock.Lock) []script {
 
 func printLock(w io.Writer, r lockReport, output string) error {
 	if output == "json" {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return printJSON(w, r)
 	}
-	for _, e := range r.lock.Etcd {
-		from := "compiled by " + e.Toolchain
-		if e.Toolchain == "" {
-			from = "of the official release"
-		}
-		fmt.Fprintf(w, "%-8s etcd %s, %s\n", "pinned", e.Version, from)
+	for _, c := range r.Moved {
+		fmt.Fprintf(w, "%-8s %s\n", "moved", c)
 	}
-	for _, set := range r.lock.Debian {
-		fmt.Fprintf(w, "%-8s %d packages for %s\n", "pinned", len(set.Packages), set.Arch)
+	if r.first {
+		printPins(w, r.lock)
 	}
 	for _, s := range r.Skipped {
 		fmt.Fprintf(w, "%-8s suite %s for %s\n", "skipped", s.Suite, s.Arch)
@@ -141,6 +257,22 @@ func printLock(w io.Writer, r lockReport, output string) error {
 	for _, s := range r.Uncovered {
 		fmt.Fprintf(w, "%-8s no rule stands for the %s of %s (%s): the image lacks its effects\n", "missing", s.Script, s.Package, strings.Join(s.Archs, ", "))
 	}
+	if !r.first && len(r.Moved) == 0 {
+		fmt.Fprintf(w, "%-8s nothing moved\n", "kept")
+	}
 	fmt.Fprintf(w, "%-8s %s\n", "wrote", r.File)
 	return nil
+}
+
+func printPins(w io.Writer, l *lock.Lock) {
+	for _, e := range l.Etcd {
+		from := "compiled by " + e.Toolchain
+		if e.Toolchain == "" {
+			from = "of the official release"
+		}
+		fmt.Fprintf(w, "%-8s etcd %s, %s\n", "pinned", e.Version, from)
+	}
+	for _, set := range l.Debian {
+		fmt.Fprintf(w, "%-8s %d packages for %s\n", "pinned", len(set.Packages), set.Arch)
+	}
 }

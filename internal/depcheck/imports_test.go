@@ -30,7 +30,8 @@ var rooms = []struct {
 	{"pkg/provenance", []string{"pkg/profile", "pkg/lock", "pkg/etcd", "pkg/debian", "pkg/image", "pkg/build"}},
 	{"pkg/registry", nil}, // a utility: it does not know what it carries
 	{"pkg/publish", []string{"pkg/registry"}},
-	{"cmd/etcdimg", []string{"pkg/provenance", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/publish"}},
+	{"pkg/diff", []string{"pkg/lock"}},
+	{"cmd/etcdimg", []string{"pkg/diff", "pkg/provenance", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/publish"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside

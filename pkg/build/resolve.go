@@ -37,7 +37,7 @@ func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profi
 	}
 	g.Go(func() error {
 		var err error
-		l.Suites, l.Debian, err = b.resolvePackages(ctx, p, archs)
+		l.Suites, l.Debian, err = b.resolvePackages(ctx, p, archs, nil)
 		return err
 	})
 	if err := g.Wait(); err != nil {
@@ -71,11 +71,12 @@ func located(p *profile.Profile, versionKey string, err error) error {
 	return p.Problem(key, wrong.Err.Error(), "")
 }
 
-func (b *Builder) resolvePackages(ctx context.Context, p *profile.Profile, archs []profile.Arch) ([]lock.Suite, []lock.Debian, error) {
+// resolvePackages chooses packages, those in keep excepted, by architecture.
+func (b *Builder) resolvePackages(ctx context.Context, p *profile.Profile, archs []profile.Arch, keep map[string][]lock.Package) ([]lock.Suite, []lock.Debian, error) {
 	if len(p.Contents.Packages) == 0 {
 		return nil, nil, nil
 	}
-	r := debian.Request{Repositories: p.Contents.Repositories, Packages: p.Contents.Packages}
+	r := debian.Request{Repositories: p.Contents.Repositories, Packages: p.Contents.Packages, Keep: keep}
 	for _, arch := range archs {
 		r.Archs = append(r.Archs, string(arch))
 	}

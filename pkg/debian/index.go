@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/etcdimg/etcdimg/pkg/lock"
 )
 
 // indexForms are the forms of a Packages file, the ones that are quickly read
@@ -37,8 +39,9 @@ type candidate struct {
 	Essential                                        bool
 	PreDepends, Depends, Provides, Conflicts, Breaks string
 
-	suite *suite
-	rank  int // position of the suite among the repositories
+	suite  *suite
+	rank   int           // position of the suite among the repositories
+	locked *lock.Package // of a package that is kept as a lock has it
 }
 
 func (c *candidate) String() string {

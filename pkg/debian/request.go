@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/etcdimg/etcdimg/pkg/lock"
 )
 
 // Request is what a profile asks of the archives.
@@ -13,6 +15,10 @@ type Request struct {
 	Packages     []string // NAME, NAME=VERSION, !NAME, @essential or @required, each
 	Archs        []string // GOARCH
 	Keyring      [][]byte // contents of further keyring files, armored or binary
+
+	// Keep are packages, by GOARCH, that stay as a lock has them wherever they
+	// are needed, whatever the indexes offer.
+	Keep map[string][]lock.Package
 }
 
 // Groups of packages that a profile can ask for by one word.

@@ -80,10 +80,11 @@ type query struct {
 	want  *wanted
 	archs []string // GOARCH, sorted
 	keys  *keyring
+	keep  map[string][]lock.Package
 }
 
 func (r *Resolver) understand(req Request) (*query, error) {
-	q := &query{}
+	q := &query{keep: req.Keep}
 	var errs []error
 	for _, line := range req.Repositories {
 		repo, err := parseRepository(line)
@@ -142,7 +143,9 @@ func (r *Resolver) resolutionKey(q *query, suites []*suite) (string, error) {
 		Want    *wanted  `json:"want"`
 		Archs   []string `json:"archs"`
 		Skips   []string `json:"skips"`
-	}{Want: q.want, Archs: q.archs, Skips: slices.Sorted(slices.Values(r.opts.SkipSuites))}
+
+		Keep map[string][]lock.Package `json:"keep,omitempty"`
+	}{Want: q.want, Archs: q.archs, Keep: q.keep, Skips: slices.Sorted(slices.Values(r.opts.SkipSuites))}
 	for _, s := range suites {
 		in.Indexes = append(in.Indexes, index{s.repository, s.Digest, s.SignedBy})
 	}
@@ -159,7 +162,12 @@ func (r *Resolver) resolveAll(ctx context.Context, q *query, suites []*suite) (*
 	if len(q.want.Groups) > 0 {
 		return nil, errIncomplete
 	}
+	kept, ok := q.keptByAll()
+	if !ok {
+		return nil, errIncomplete
+	}
 	var candidates []*candidate
+	var err error
 	for rank, s := range suites {
 		found, err := r.packagesAll(ctx, s)
 		if ctx.Err() != nil {
@@ -172,6 +180,9 @@ func (r *Resolver) resolveAll(ctx context.Context, q *query, suites []*suite) (*
 			c.rank = rank
 		}
 		candidates = append(candidates, found...)
+	}
+	if candidates, err = r.keep(ctx, candidates, kept); err != nil {
+		return nil, err
 	}
 	packages, omitted, err := solve(newUniverse(archAll, candidates, q.want.Pins), q.want)
 	if err != nil {
@@ -277,6 +288,10 @@ func (r *Resolver) resolveArch(ctx context.Context, q *query, suites []*suite, g
 	if err := errors.Join(errs...); err != nil {
 		return lock.Debian{}, err
 	}
+	candidates, err := r.keep(ctx, candidates, q.keep[goarch])
+	if err != nil {
+		return lock.Debian{}, err
+	}
 	packages, omitted, err := solve(newUniverse(arch, candidates, q.want.Pins), q.want)
 	if err != nil {
 		return lock.Debian{}, fmt.Errorf("choosing packages for %s: %w", goarch, err)
@@ -294,6 +309,10 @@ func (s *suite) locked(arch string) lock.Suite {
 func lockPackages(packages []*candidate) []lock.Package {
 	var out []lock.Package
 	for _, c := range packages {
+		if c.locked != nil {
+			out = append(out, *c.locked)
+			continue
+		}
 		p := lock.Package{
 			Name: c.Name, Version: c.Version, Arch: c.Arch, Source: strings.Join(strings.Fields(c.Source), " "),
 			Archive: c.suite.Archive, Suite: c.suite.repository.Suite,

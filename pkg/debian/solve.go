@@ -10,6 +10,14 @@ import (
 // known before a decision can be taken.
 var errIncomplete = errors.New("not decided by Architecture: all packages alone")
 
+// UnsolvableError says that no set of packages is what was asked for.
+type UnsolvableError struct{ Err error }
+
+func (e *UnsolvableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns everything that stands in the way.
+func (e *UnsolvableError) Unwrap() error { return e.Err }
+
 // reason is why a package is in the set.
 type reason struct {
 	by     *candidate // nil: the profile
@@ -68,7 +76,7 @@ func solve(u *universe, w *wanted) (packages []*candidate, omitted []string, err
 	}
 	s.findConflicts()
 	if err := errors.Join(s.errs...); err != nil {
-		return nil, nil, err
+		return nil, nil, &UnsolvableError{err}
 	}
 	s.findOmitted()
 	for _, name := range sortedKeys(s.sel) {

@@ -152,6 +152,11 @@ func ConfigDigest(config []byte) string {
 	if err != nil {
 		return ""
 	}
-	sum := sha256.Sum256(sorted)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	return "sha256:" + Sum(sorted)
+}
+
+// Sum is the SHA-256 of bytes, in hex.
+func Sum(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }

@@ -73,12 +73,16 @@ func HardenedRepositories() []string {
 	return []string{"debian trixie main", "debian trixie-updates main", "debian-security trixie-security main"}
 }
 
-// AddNewer adds to what AddHardened made a newer tzdata in trixie-updates,
-// whose index is newer by half an hour. The older one stays in the pool.
+// AddNewer puts a newer tzdata in the place of the one that trixie-updates has
+// after AddHardened, in an index that is newer by half an hour. As in real
+// archives, the older one stays in the pool for a while.
 func (m *Mirror) AddNewer() {
 	s := m.Suite("debian", "trixie-updates")
-	newer := s.debs[0].Deb
+	old := s.debs[0]
+	newer := old.Deb
 	newer.Version = "2026d-0+deb13u1"
+	s.debs = nil
 	s.Add(newer)
 	s.Date = s.Date.Add(30 * time.Minute)
+	m.Patch(func(files map[string][]byte) { files[s.Archive+"/"+old.PoolPath()] = old.data })
 }
