@@ -2,36 +2,111 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"os/signal"
-	"syscall"
 
+	"github.com/etcdimg/etcdimg/migrate/internal/bundle"
 	"github.com/etcdimg/etcdimg/migrate/internal/cluster"
 	"github.com/etcdimg/etcdimg/migrate/internal/config"
+	"github.com/etcdimg/etcdimg/migrate/internal/operator"
 )
 
-// commands are what the program does beside bringing one directory to a
-// version, by the first argument that asks for it.
-var commands = map[string]func(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error{
-	"downgrade": downgrade,
+// A verb is what the program does beside bringing one directory to a version,
+// by the first argument that asks for it. It parses its arguments, and gives
+// what is to be done then; the command to become afterwards may be none.
+type verb func(args []string, getenv func(string) string, stdout, stderr io.Writer) (do func(context.Context) error, become []string, err error)
+
+func verbs() map[string]verb {
+	return map[string]verb{"downgrade": downgrade, "prepare": prepare, "apply": apply}
 }
 
-// command runs one of the commands until it ends or the operator is told to stop.
-func command(name string, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	return commands[name](ctx, args, getenv, stdout, stderr)
+// oneMember is what is done without any such argument.
+func oneMember(args []string, getenv func(string) string, stdout, stderr io.Writer) (func(context.Context) error, []string, error) {
+	c, err := config.Parse(args, getenv, bundledVersions, operator.Losses(), stdout)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(ctx context.Context) error {
+		o, err := options(ctx, c, stdout, stderr)
+		if err != nil {
+			return err
+		}
+		if c.DryRun {
+			return operator.DryRun(ctx, *o)
+		}
+		return operator.Run(ctx, *o)
+	}, afterwards(c), nil
 }
 
-func downgrade(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+// afterwards is the command to become once all is done.
+func afterwards(c *config.Config) []string {
+	if c.DryRun {
+		return nil
+	}
+	return c.Command
+}
+
+func downgrade(args []string, getenv func(string) string, stdout, stderr io.Writer) (func(context.Context) error, []string, error) {
 	d, err := config.ParseDowngrade(args, getenv, stdout)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	log := logger(&config.Config{}, stderr)
 	c := &cluster.Client{
 		Endpoints: d.Endpoints, TLS: d.TLS, User: d.User, Password: d.Password,
 		Say: func(line string) { log.Info(line) },
 	}
-	return c.Downgrade(ctx, d.To)
+	return func(ctx context.Context) error { return c.Downgrade(ctx, d.To) }, nil, nil
+}
+
+func prepare(args []string, getenv func(string) string, stdout, stderr io.Writer) (func(context.Context) error, []string, error) {
+	c, err := config.ParsePrepare(args, getenv, bundledVersions, operator.Losses(), stdout)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(ctx context.Context) error {
+		o, err := options(ctx, c, stdout, stderr)
+		if err != nil {
+			return err
+		}
+		return operator.Prepare(ctx, *o, operator.Preparation{Sources: c.Sources, Choose: c.Choose, Out: c.Out})
+	}, nil, nil
+}
+
+func apply(args []string, getenv func(string) string, stdout, stderr io.Writer) (func(context.Context) error, []string, error) {
+	c, err := config.ParseApply(args, getenv, bundledVersions, operator.Losses(), stdout)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(ctx context.Context) error {
+		o, err := options(ctx, c, stdout, stderr)
+		if err != nil {
+			return err
+		}
+		return operator.Apply(ctx, *o, operator.Application{File: c.From, Token: c.Token})
+	}, afterwards(c), nil
+}
+
+// options are what the operator is told, once the bundle is open.
+func options(ctx context.Context, c *config.Config, stdout, stderr io.Writer) (*operator.Options, error) {
+	log := logger(c, stderr)
+	b, err := bundle.Open(ctx, c.BinDir, c.Bundled)
+	if err != nil {
+		return nil, err
+	}
+	if !b.Has(c.Target.Version) {
+		return nil, fmt.Errorf("etcd %s is not bundled in %s; bundled are %v", c.Target.Version, c.BinDir, b.Versions())
+	}
+	say := func(line string) { log.Info(line) }
+	if c.DryRun {
+		say = func(line string) { fmt.Fprintln(stdout, line) }
+	}
+	return &operator.Options{
+		DataDir: c.DataDir, Target: c.Target, Current: c.Current,
+		Bundle: b, InstallPlain: c.MoveBinaries,
+		AcceptLoss: c.AcceptLoss, KeepBackups: c.KeepBackups, TTLDir: c.TTLDir, DryRun: c.DryRun,
+		Name: c.Name, PeerURLs: c.PeerURLs, Port: c.Port, PeerPort: c.PeerPort, FixedPorts: c.PortsGiven,
+		Cluster:   operator.Cluster{Members: c.Cluster, Peer: c.PeerTLS, Client: c.ClientTLS},
+		ExtraArgs: c.ExtraArgs, Log: log, Say: say, ReadyIn: readyIn, StopIn: stopIn,
+	}, nil
 }

@@ -22,9 +22,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/etcdimg/etcdimg/migrate/internal/bundle"
 	"github.com/etcdimg/etcdimg/migrate/internal/config"
-	"github.com/etcdimg/etcdimg/migrate/internal/operator"
 )
 
 // bundledVersions is set when the program is built for an image, by
@@ -42,14 +40,11 @@ func main() {
 }
 
 func run(args []string, getenv func(string) string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && commands[args[0]] != nil {
-		err := command(args[0], args[1:], getenv, stdout, stderr)
-		if err == nil || errors.Is(err, flag.ErrHelp) {
-			return 0
-		}
-		return fail(stderr, err)
+	verb := oneMember
+	if len(args) > 0 && verbs()[args[0]] != nil {
+		verb, args = verbs()[args[0]], args[1:]
 	}
-	c, err := config.Parse(args, getenv, bundledVersions, operator.Losses(), stdout)
+	do, command, err := verb(args, getenv, stdout, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -57,42 +52,15 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		return fail(stderr, err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err = migrate(ctx, c, stdout, stderr)
+	err = do(ctx)
 	stop()
 	if err != nil {
 		return fail(stderr, err)
 	}
-	if len(c.Command) == 0 || c.DryRun {
+	if len(command) == 0 {
 		return 0
 	}
-	return fail(stderr, become(c.Command))
-}
-
-func migrate(ctx context.Context, c *config.Config, stdout, stderr io.Writer) error {
-	log := logger(c, stderr)
-	b, err := bundle.Open(ctx, c.BinDir, c.Bundled)
-	if err != nil {
-		return err
-	}
-	if !b.Has(c.Target.Version) {
-		return fmt.Errorf("etcd %s is not bundled in %s; bundled are %v", c.Target.Version, c.BinDir, b.Versions())
-	}
-	say := func(line string) { log.Info(line) }
-	if c.DryRun {
-		say = func(line string) { fmt.Fprintln(stdout, line) }
-	}
-	o := operator.Options{
-		DataDir: c.DataDir, Target: c.Target, Current: c.Current,
-		Bundle: b, InstallPlain: c.MoveBinaries,
-		AcceptLoss: c.AcceptLoss, KeepBackups: c.KeepBackups, TTLDir: c.TTLDir,
-		Name: c.Name, PeerURLs: c.PeerURLs, Port: c.Port, PeerPort: c.PeerPort, FixedPorts: c.PortsGiven,
-		Cluster:   operator.Cluster{Members: c.Cluster, Peer: c.PeerTLS, Client: c.ClientTLS},
-		ExtraArgs: c.ExtraArgs, Log: log, Say: say, ReadyIn: readyIn, StopIn: stopIn,
-	}
-	if c.DryRun {
-		return operator.DryRun(ctx, o)
-	}
-	return operator.Run(ctx, o)
+	return fail(stderr, become(command))
 }
 
 func logger(c *config.Config, w io.Writer) *slog.Logger {

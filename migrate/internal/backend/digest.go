@@ -40,7 +40,11 @@ const All = int64(math.MaxInt64)
 
 // Summarize reads the database once, as it stood at revision upTo as far as
 // keys go. Memory grows by some 50 bytes per key, not with the values.
-func (d *DB) Summarize(upTo int64) (s Summary, err error) {
+func (d *DB) Summarize(upTo int64) (s Summary, err error) { return d.SummarizeRange(0, upTo) }
+
+// SummarizeRange is Summarize with a History that is over the revisions after a
+// given one only, so that databases that were compacted differently compare.
+func (d *DB) SummarizeRange(after, upTo int64) (s Summary, err error) {
 	err = d.view(func(tx *bbolt.Tx) error {
 		s.Compacted = compacted(tx)
 		history := sha256.New()
@@ -56,7 +60,7 @@ func (d *DB) Summarize(upTo int64) (s Summary, err error) {
 			if err != nil {
 				return fmt.Errorf("revision %d: %w", main, err)
 			}
-			if main > s.Compacted {
+			if main > max(after, s.Compacted) {
 				part(history, k)
 				part(history, v)
 			}

@@ -46,6 +46,9 @@ type Config struct {
 	DryRun         bool
 	LogFormat      string
 	Verbose        bool
+	Sources        []string // of migrate prepare
+	Choose, Out    string   // of migrate prepare
+	From, Token    string   // of migrate apply
 	Command        []string // to become, once all is done
 }
 
@@ -63,6 +66,10 @@ var ports = map[bool][2]int{false: {18629, 2380}, true: {18631, 2381}}
 // that the program was built to bundle, and losses the names that
 // --accept-loss takes. Help goes to w, and is flag.ErrHelp.
 func Parse(args []string, getenv func(string) string, compiled string, losses []string, w io.Writer) (*Config, error) {
+	return parse(oneMember, args, getenv, compiled, losses, w)
+}
+
+func parse(kind form, args []string, getenv func(string) string, compiled string, losses []string, w io.Writer) (*Config, error) {
 	c := &Config{}
 	if i := slices.Index(args, "--"); i >= 0 {
 		c.Command = args[i+1:]
@@ -79,7 +86,7 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 		}
 		return ""
 	}
-	f := flag.NewFlagSet("migrate", flag.ContinueOnError)
+	f := flag.NewFlagSet(kind.name, flag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	var listenClient, listenPeer, advertisePeer, initialCluster, bundled, target, storage, current, extra, accept string
 	f.StringVar(&c.Name, "name", env("ETCD_NAME"), "name of the member ($ETCD_NAME, else etcd-$ETCD_HOSTNAME, else etcd-$HOSTNAME)")
@@ -104,9 +111,9 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 	f.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 	f.BoolVar(&c.Verbose, "verbose", false, "log more")
 	tlsFlags(f, c, env)
+	kind.flags(f, c)
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(w, "migrate brings an etcd data directory from the version that wrote it to the version that will read it.")
-		fmt.Fprintln(w, "\n  migrate --data-dir=DIR --target-version=3.6.16 --target-storage=etcd3 [-- COMMAND …]\n\nFlags:")
+		fmt.Fprintf(w, "%s\n\nFlags:\n", kind.help)
 		f.SetOutput(w)
 		f.PrintDefaults()
 		return nil, err
@@ -115,10 +122,13 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 	}
 	var wrong []string
 	bad := func(format string, a ...any) { wrong = append(wrong, fmt.Sprintf(format, a...)) }
-	if f.NArg() > 0 {
+	if c.Sources = f.Args(); f.NArg() > 0 && !kind.sources {
 		bad("%q is no flag; a command to run afterwards stands after --", f.Arg(0))
 	}
-	if c.DataDir == "" {
+	for _, problem := range kind.check(c) {
+		bad("%s", problem)
+	}
+	if c.DataDir == "" && !kind.sources {
 		bad("--data-dir or $DATA_DIRECTORY is required")
 	}
 	var err error
@@ -158,7 +168,7 @@ func Parse(args []string, getenv func(string) string, compiled string, losses []
 			}
 		}
 	}
-	if c.Name == "" {
+	if c.Name == "" && !kind.sources {
 		bad("--name, $ETCD_NAME, $ETCD_HOSTNAME or $HOSTNAME is required")
 	}
 	c.PortsGiven = c.Port != 0 || c.PeerPort != 0

@@ -170,6 +170,9 @@ func foundWithoutDB(l *raftlog.Log) Found {
 	return f
 }
 
+// FoundInMarks is what a database alone says about the etcd that wrote it.
+func FoundInMarks(m backend.Marks) Found { return foundInDB(m, &raftlog.Log{}) }
+
 // foundInDB reads the marks in the order of how much they tell. The agreed
 // cluster version is as old as the oldest member, never newer than the writer.
 func foundInDB(m backend.Marks, l *raftlog.Log) Found {

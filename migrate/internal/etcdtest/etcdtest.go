@@ -265,3 +265,19 @@ func (m *Member) gateway() string {
 	}
 	return "/v3alpha"
 }
+
+// MemberNames are the names of the members that the member knows, in order.
+func (m *Member) MemberNames() (all []string) {
+	m.t.Helper()
+	var r struct{ Members []struct{ Name string } }
+	if AtLeast(m.Version, 3, 0) {
+		m.v3("/cluster/member/list", map[string]any{}, &r)
+	} else if err := m.call(http.MethodGet, "/v2/members", nil, &r); err != nil {
+		m.t.Fatal(err)
+	}
+	for _, x := range r.Members {
+		all = append(all, x.Name)
+	}
+	slices.Sort(all)
+	return all
+}

@@ -272,6 +272,9 @@ func (j *Journal) backupName() (string, error) {
 	return fmt.Sprintf("%04d-%s-%s", n+1, j.rec.From.Version, j.rec.From.Storage), nil
 }
 
+// Backup is the path of a backup.
+func (j *Journal) Backup(name string) string { return filepath.Join(j.room, backupsDir, name) }
+
 // Backups are the names of the backups in the room, oldest first.
 func (j *Journal) Backups() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(j.room, backupsDir))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/etcdimg/etcdimg/migrate/internal/backend"
 	"github.com/etcdimg/etcdimg/migrate/internal/datadir"
+	"github.com/etcdimg/etcdimg/migrate/internal/journal"
 	"github.com/etcdimg/etcdimg/migrate/internal/plan"
 	"github.com/etcdimg/etcdimg/migrate/internal/raftlog"
 	"github.com/etcdimg/etcdimg/migrate/internal/server"
@@ -30,6 +31,11 @@ func (o *Operator) carryOut(ctx context.Context, steps []plan.Step) error {
 		if err == nil {
 			log.Info("step done", "took", time.Since(begun).Round(time.Millisecond).String())
 			continue
+		}
+		if r := o.journal.Record(); r != nil && r.Phase == journal.Swap {
+			// Going back would remove next/, where the directory from before
+			// may be by now.
+			return fmt.Errorf("step %d (%s to %s) is done but for putting it in place: %w; run this again to end that", i+1, step.Kind, step.To, err)
 		}
 		if ctx.Err() != nil {
 			return errors.Join(fmt.Errorf("stopped during step %d (%s to %s): the directory is as it was before the step; run this again to go on", i+1, step.Kind, step.To), o.abandon())

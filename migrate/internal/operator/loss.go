@@ -20,16 +20,24 @@ const (
 	lossNotUTF8 = "not-utf8"       // keys or values that JSON can not hold
 	lossPaths   = "v2-paths"       // keys that are no v2 path, or another key's directory
 	lossHidden  = "hidden-v2-keys" // v2 keys with a component that begins with '_'
+	lossAbsent  = "absent-members" // what members know that are not there to be asked
+	lossNewer   = "newer-writes"   // what a member holds that the database for all does not
 )
 
 // Losses are the names that --accept-loss takes.
-func Losses() []string { return []string{lossAuth, lossHidden, lossNotUTF8, lossPaths} }
+func Losses() []string {
+	return []string{lossAbsent, lossAuth, lossHidden, lossNewer, lossNotUTF8, lossPaths}
+}
 
 // loss is something that a move can not keep; without a name it needs no consent.
 type loss struct{ name, text string }
 
 // losses are what the steps can not keep of what is there.
 func (o *Operator) losses(s *datadir.State, steps []plan.Step) ([]loss, error) {
+	return o.lossesOf(s, datadir.DBFile(o.dir), steps)
+}
+
+func (o *Operator) lossesOf(s *datadir.State, db string, steps []plan.Step) ([]loss, error) {
 	var all []loss
 	for _, step := range steps {
 		switch step.Kind {
@@ -41,7 +49,7 @@ func (o *Operator) losses(s *datadir.State, steps []plan.Step) ([]loss, error) {
 				all = append(all, loss{lossHidden, "hidden v2 keys, if they are still there: " + s.Log.HiddenV2})
 			}
 		case plan.WriteV2:
-			more, err := o.lossesOfV2(s)
+			more, err := o.lossesOfV2(s, db)
 			if err != nil {
 				return nil, err
 			}
@@ -55,12 +63,12 @@ func (o *Operator) losses(s *datadir.State, steps []plan.Step) ([]loss, error) {
 	return all, nil
 }
 
-func (o *Operator) lossesOfV2(s *datadir.State) ([]loss, error) {
+func (o *Operator) lossesOfV2(s *datadir.State, db string) ([]loss, error) {
 	all := []loss{{"", "older revisions of keys, and leases that no key has"}}
 	if s.Marks.AuthEnabled {
 		all = append(all, loss{lossAuth, "authentication: users and roles"})
 	}
-	d, err := backend.Open(datadir.DBFile(o.dir))
+	d, err := backend.Open(db)
 	if err != nil {
 		return nil, err
 	}

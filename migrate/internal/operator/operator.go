@@ -45,6 +45,8 @@ type Options struct {
 	InstallPlain bool
 	AcceptLoss   []string
 	KeepBackups  int
+	// DryRun stops Prepare and Apply before anything is changed.
+	DryRun bool
 	// TTLDir is the directory of v2 keys that get a lease of an hour when they
 	// become v3 keys.
 	TTLDir         string

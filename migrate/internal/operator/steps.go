@@ -15,6 +15,7 @@ import (
 	"github.com/etcdimg/etcdimg/migrate/internal/backend"
 	"github.com/etcdimg/etcdimg/migrate/internal/datadir"
 	"github.com/etcdimg/etcdimg/migrate/internal/plan"
+	"github.com/etcdimg/etcdimg/migrate/internal/version"
 )
 
 // run lets a server take over a copy of the directory.
@@ -104,21 +105,13 @@ func (o *Operator) restore(ctx context.Context, step plan.Step, s *datadir.State
 		return nil, err
 	}
 	name, peers := o.identity(s)
-	var cluster []string
+	var all []string
 	for _, u := range peers {
-		cluster = append(cluster, name+"="+u)
-	}
-	args, env := o.Bundle.RestoreCommand(step.Version)
-	if args == nil {
-		return nil, fmt.Errorf("no tool of etcd %s to restore a database is bundled", step.Version)
+		all = append(all, name+"="+u)
 	}
 	out := filepath.Join(o.journal.Work(), "restored")
-	args = append(args, db, "--skip-hash-check", "--data-dir", out, "--name", name,
-		"--initial-cluster", strings.Join(cluster, ","),
-		"--initial-advertise-peer-urls", strings.Join(peers, ","),
-		// Not the old token: what is left of an old cluster must not join.
-		"--initial-cluster-token", "migrate-"+o.journal.Record().Move)
-	if err := command(ctx, args, env); err != nil {
+	// Not the old token: what is left of an old cluster must not join.
+	if err := o.restoreInto(ctx, out, step.Version, db, name, peers, all, "migrate-"+o.journal.Record().Move); err != nil {
 		return nil, err
 	}
 	member := filepath.Join(o.journal.Next(), datadir.MemberDir)
@@ -133,6 +126,19 @@ func (o *Operator) restore(ctx context.Context, step plan.Step, s *datadir.State
 		return nil, err
 	}
 	return resultOf(after), nil
+}
+
+// restoreInto makes a data directory from a stripped database by a version's
+// own tool.
+func (o *Operator) restoreInto(ctx context.Context, out string, v version.Version, db, name string, peers, cluster []string, token string) error {
+	args, env := o.Bundle.RestoreCommand(v)
+	if args == nil {
+		return fmt.Errorf("no tool of etcd %s to restore a database is bundled", v)
+	}
+	return command(ctx, append(args, db, "--skip-hash-check", "--data-dir", out, "--name", name,
+		"--initial-cluster", strings.Join(cluster, ","),
+		"--initial-advertise-peer-urls", strings.Join(peers, ","),
+		"--initial-cluster-token", token), env)
 }
 
 // identity is the name and the peer URLs of the only member.

@@ -35,6 +35,7 @@ type Log struct {
 	NodeID, ClusterID  uint64
 	Term, Vote, Commit uint64
 	LastIndex          uint64
+	LastTerm           uint64    // of the entry, or snapshot, at LastIndex
 	Voters             []uint64  // who votes once every entry is applied, in ascending order
 	Snapshot           *Snapshot // nil: the log starts from nothing
 	Tail               []Entry   // the entries after the snapshot
@@ -114,7 +115,7 @@ func (l *Log) readTail(dir string) error {
 	from := uint64(0)
 	voters := map[uint64]bool{}
 	if l.Snapshot != nil {
-		from = l.Snapshot.Index
+		from, l.LastTerm = l.Snapshot.Index, l.Snapshot.Term
 		for _, id := range l.Snapshot.Voters {
 			voters[id] = true
 		}
@@ -142,7 +143,7 @@ func (l *Log) readTail(dir string) error {
 			delete(tail, i)
 		}
 		tail[e.index] = c
-		l.LastIndex = e.index
+		l.LastIndex, l.LastTerm = e.index, e.term
 		return nil
 	})
 	if err != nil {

@@ -176,6 +176,8 @@ func readSegment(path string, sum uint32, first, last bool, f func(record) error
 type frames struct {
 	r    *bufio.Reader
 	left int64 // bytes of the file not read yet
+	// padded says whether the last frame read was.
+	padded bool
 }
 
 // next is the next record; io.EOF at the end or at zeros, and
@@ -198,7 +200,8 @@ func (s *frames) next() (record, error) {
 	}
 	size := int64(field & (1<<56 - 1))
 	pad := int64(0)
-	if field>>63 != 0 {
+	s.padded = field>>63 != 0
+	if s.padded {
 		pad = int64(field >> 56 & 7)
 	}
 	if size > maxRecord {

@@ -74,6 +74,11 @@ func (s *Server) ready(ctx context.Context) error {
 	if tellsStorage(s.config.Version.Line()) && v.Storage != want {
 		return fmt.Errorf("the storage version is %q, not %q yet", v.Storage, want)
 	}
+	return s.Serving(ctx)
+}
+
+// Serving is nil once the server answers a read that goes through raft.
+func (s *Server) Serving(ctx context.Context) error {
 	if s.gateway() == "" {
 		return s.get(ctx, "/v2/keys/?quorum=true", &struct{}{})
 	}

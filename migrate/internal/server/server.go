@@ -40,7 +40,9 @@ type Config struct {
 	Port, PeerPort int
 	Fixed          bool
 	ExtraArgs      []string
-	Log            *slog.Logger
+	// ForceNewCluster makes the member the only one of its cluster.
+	ForceNewCluster bool
+	Log             *slog.Logger
 	// ReadyIn and StopIn bound the waiting for the server.
 	ReadyIn, StopIn time.Duration
 }
@@ -166,6 +168,9 @@ func arguments(c Config, clientURL, peerURL string) []string {
 		// A raft snapshot at once: it takes v2 requests out of what a later
 		// line has to read of the log.
 		"--snapshot-count", "1",
+	}
+	if c.ForceNewCluster {
+		args = append(args, "--force-new-cluster")
 	}
 	return append(args, foreign(c.ExtraArgs)...)
 }

@@ -102,7 +102,7 @@ func (c *Content) walk(n *node, hidden bool) (keys int) {
 	return keys
 }
 
-// Member is the one member that a written store knows.
+// Member is a member that a written store knows.
 type Member struct {
 	ID         uint64
 	Name       string
@@ -110,39 +110,45 @@ type Member struct {
 	ClientURLs []string
 }
 
-// Builder makes a store for one member.
+// Builder makes a store.
 type Builder struct {
 	root *node
 	last uint64
 }
 
-// NewBuilder begins a store of one member, for a cluster of the version given
-// ("2.3.0"): a store without it is taken for one of 2.0 and refused.
-func NewBuilder(m Member, clusterVersion string) (*Builder, error) {
+// NewBuilder begins a store of a cluster's members, for a cluster of the version
+// given ("2.3.0"): a store without it is taken for one of 2.0 and refused.
+func NewBuilder(m Member, clusterVersion string, more ...Member) (*Builder, error) {
 	b := &Builder{root: &node{Path: "/", Children: map[string]*node{}}}
+	if err := b.put(clusterRoot+"/version", &node{Value: clusterVersion}); err != nil {
+		return nil, err
+	}
+	for _, m := range append([]Member{m}, more...) {
+		if err := b.member(m); err != nil {
+			return nil, err
+		}
+	}
+	_, err := b.dir(keysRoot, 0)
+	return b, err
+}
+
+func (b *Builder) member(m Member) error {
 	raft, err := json.Marshal(map[string][]string{"peerURLs": m.PeerURLs})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	attributes, err := json.Marshal(struct {
 		Name       string   `json:"name,omitempty"`
 		ClientURLs []string `json:"clientURLs,omitempty"`
 	}{m.Name, m.ClientURLs})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	dir := fmt.Sprintf("%s/members/%x", clusterRoot, m.ID)
-	for _, x := range [][2]string{
-		{dir + "/raftAttributes", string(raft)},
-		{dir + "/attributes", string(attributes)},
-		{clusterRoot + "/version", clusterVersion},
-	} {
-		if err := b.put(x[0], &node{Value: x[1]}); err != nil {
-			return nil, err
-		}
+	if err := b.put(dir+"/raftAttributes", &node{Value: string(raft)}); err != nil {
+		return err
 	}
-	_, err = b.dir(keysRoot, 0)
-	return b, err
+	return b.put(dir+"/attributes", &node{Value: string(attributes)})
 }
 
 // Put adds a user's key. Its directories take its indices. The error says why

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/etcdimg/etcdimg/migrate/internal/etcdtest"
+)
+
+var quiet = map[string]string{"DO_NOT_MOVE_BINARIES": "true"}
+
+func storageOf(v string) string {
+	if strings.HasPrefix(v, "2.") {
+		return "etcd2"
+	}
+	return "etcd3"
+}
+
+// prepare runs migrate prepare on directories or files.
+func (c *trio) prepare(target, out string, sources []string, more ...string) (code int, log string) {
+	c.t.Helper()
+	return runOperator(c.t, quiet, slices.Concat([]string{"prepare",
+		"--bin-dir", etcdtest.Binaries(c.t), "--target-version", target, "--target-storage", storageOf(target), "--out", out,
+	}, more, sources)...)
+}
+
+// apply runs migrate apply for one member.
+func (c *trio) apply(i int, target, file string, more ...string) (code int, log string) {
+	c.t.Helper()
+	return runOperator(c.t, quiet, slices.Concat([]string{"apply",
+		"--bin-dir", etcdtest.Binaries(c.t), "--target-version", target, "--target-storage", storageOf(target),
+		"--from", file, "--data-dir", c.dirs[i], "--name", c.names[i],
+	}, more)...)
+}
+
+func (c *trio) must(code int, log string) string {
+	c.t.Helper()
+	if code != 0 {
+		c.t.Fatalf("exit %d\n%s", code, log)
+	}
+	return log
+}
+
+// remake prepares one database of all directories and applies it to all.
+func (c *trio) remake(target string, more ...string) {
+	c.t.Helper()
+	file := filepath.Join(c.t.TempDir(), "all.db")
+	c.must(c.prepare(target, file, c.dirs, more...))
+	for i := range c.names {
+		c.must(c.apply(i, target, file))
+		b, err := os.ReadFile(filepath.Join(c.dirs[i], "version.txt"))
+		if err != nil || string(b) != target+"/"+storageOf(target) {
+			c.t.Fatalf("version.txt is %q (%v)", b, err)
+		}
+	}
+}
+
+// checkMembers fails unless each member knows the three, and no others.
+func (c *trio) checkMembers() {
+	c.t.Helper()
+	for i, m := range c.members {
+		if got := m.MemberNames(); !slices.Equal(got, c.names) {
+			c.t.Errorf("%s knows the members %q", c.names[i], got)
+		}
+	}
+}
+
+// TestAllMembersAreMadeFromOneDatabase goes down where no running cluster can,
+// and to where the old members would show up again.
+func TestAllMembersAreMadeFromOneDatabase(t *testing.T) {
+	pairs := [][2]string{{"3.5", "3.4"}, {"3.7", "3.4"}}
+	if etcdtest.All() {
+		pairs = append(pairs, [][2]string{{"3.4", "3.6"}, {"3.0", "3.7"}, {"3.3", "3.0"}, {"3.7", "3.6"}, {"3.7", "3.0"}, {"3.6", "3.1"}}...)
+	}
+	for _, p := range pairs {
+		t.Run(p[0]+" to "+p[1], func(t *testing.T) {
+			t.Parallel()
+			from, to := version(t, p[0]), version(t, p[1])
+			c := newTrio(t).new(from)
+			want := c.members[0].Seed(40)
+			c.stopAll()
+			c.remake(to)
+			c.startAll(to)
+			c.same(want)
+			c.checkMembers()
+			c.members[1].Put("/registry/after", "it", "")
+			want = c.members[1].Read(want.OldRevision)
+			c.same(want)
+			// On to where members that were left in the database would show.
+			if p[1] == "3.4" {
+				c.roll(version(t, "3.5"))
+				c.same(want)
+				c.checkMembers()
+			}
+			c.stopAll()
+		})
+	}
+}
+
+// TestWritesThatOnlyLogsHaveAreKept kills all members at once: each database
+// lacks the newest writes, and no follower knows that the last is committed.
+func TestWritesThatOnlyLogsHaveAreKept(t *testing.T) {
+	t.Parallel()
+	from, to := version(t, "3.5"), version(t, "3.4")
+	c := newTrio(t).new(from)
+	for i := range 60 {
+		c.members[i%3].Put(fmt.Sprintf("/registry/%02d", i), "v", "")
+	}
+	// The last word is heard by two only.
+	c.members[2].Kill()
+	c.members[0].WaitServing()
+	c.members[0].Put("/registry/last", "v", "")
+	want := c.members[0].Read("")
+	c.members[0].Kill()
+	c.members[1].Kill()
+	// One directory of three does not know what the others do.
+	file := filepath.Join(t.TempDir(), "all.db")
+	if code, log := c.prepare(to, file, c.dirs[2:]); code != 1 || !strings.Contains(log, "--accept-loss=absent-members") {
+		t.Fatalf("exit %d\n%s", code, log)
+	}
+	// The follower of the two is enough, with the one that lags.
+	c.must(c.prepare(to, file, c.dirs[1:]))
+	for i := range c.names {
+		code, log := c.apply(i, to, file)
+		c.must(code, log)
+	}
+	c.startAll(to)
+	c.same(want)
+	c.stopAll()
+}
