@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ETCDIMG_DEBIAN_SNAPSHOT", "none")
 			e.Setenv("ARCH", runtime.GOARCH)
 			e.Setenv("WORLD", w.dir)
+			e.Setenv("ETCDIMG_RELEASES", filepath.Join(w.dir, "releases"))
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "archive.key"), w.key, 0o644); err != nil {
 				return err
 			}
@@ -60,6 +61,10 @@ func newWorld(t *testing.T) world {
 	}
 	t.Cleanup(func() { etcdtest.RemoveAll(proxy) })
 	w.environ = environ
+
+	if err := etcdtest.Release(filepath.Join(w.dir, "releases"), "3.6.99", runtime.GOARCH); err != nil {
+		t.Fatal(err)
+	}
 
 	now := time.Now()
 	mirror := debiantest.NewMirror(now)

@@ -52,7 +52,7 @@ func etcdRequest(p *profile.Profile, version string, archs []profile.Arch) etcd.
 		binaries = p.Etcd.Binaries // Resolve tells what is wrong with them
 	}
 	return etcd.Request{
-		Version: version, From: p.Etcd.From, Archs: names(archs), Binaries: binaries, Toolchain: p.Etcd.Toolchain,
+		Version: version, From: p.Etcd.From.Default(), FromByArch: p.Etcd.From.ByArch(), Archs: names(archs), Binaries: binaries, Toolchain: p.Etcd.Toolchain,
 		Bump: p.Etcd.Bump, FIPS: p.Etcd.FIPS,
 		GOAMD64: p.Etcd.GOAMD64, GOARM64: p.Etcd.GOARM64, GOPPC64: p.Etcd.GOPPC64,
 	}
@@ -67,6 +67,9 @@ func located(p *profile.Profile, versionKey string, err error) error {
 	key := wrong.Key
 	if key == "etcd.versions" {
 		key = versionKey
+	}
+	if _, ok := p.Etcd.From[wrong.Value]; ok && key == "etcd.from" {
+		key += "." + wrong.Value
 	}
 	return p.Problem(key, wrong.Err.Error(), "")
 }

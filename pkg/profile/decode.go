@@ -45,6 +45,9 @@ func (d *decoder) value(n *node, v reflect.Value, key string, rule valueRule) {
 	case Arch:
 		d.arch(n, v, key)
 		return
+	case From:
+		d.from(n, v, key, rule)
+		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -222,7 +222,7 @@ func TestDefaults(t *testing.T) {
 	p := read(t, "etcd: {versions: [3.6.16]}\naccounts: {users: [{username: root, uid: 0}, {username: a, uid: 7}, {username: b, uid: 8, gid: 0}]}\n")
 	want := &profile.Profile{
 		Name:        "test",
-		Etcd:        profile.Etcd{Versions: []string{"3.6.16"}, Binaries: []string{"etcd"}, From: "source"},
+		Etcd:        profile.Etcd{Versions: []string{"3.6.16"}, Binaries: []string{"etcd"}, From: profile.From{"default": "source"}},
 		Environment: map[string]string{"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
 		Accounts: profile.Accounts{Users: []profile.User{
 			{UserName: "root", HomeDir: "/root", Shell: "/sbin/nologin"},

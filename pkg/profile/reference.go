@@ -47,6 +47,8 @@ func kindInWords(t reflect.Type, rule valueRule) string {
 		return "octal mode"
 	case Duration:
 		return "duration"
+	case From:
+		return kindInWords(reflect.TypeFor[string](), rule) + ", or a map of these"
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

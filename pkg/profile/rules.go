@@ -22,7 +22,7 @@ type rule struct {
 var rules = []rule{
 	{"something is in the image", []string{"etcd", "contents", "paths"}, checkNotEmpty},
 	{"versions and binaries go together", []string{"etcd.versions"}, checkBinaries},
-	{"only what is compiled can be tuned", []string{"etcd.from"}, checkSourceOnly},
+	{"only what is compiled can be tuned", []string{"etcd.from", "archs"}, checkSourceOnly},
 	{"packages come from somewhere, once", nil, checkPackages},
 	{"architectures are named once", nil, checkArchs},
 	{"certificates are certificates", nil, checkCertificates},
@@ -112,21 +112,26 @@ func olderThan(version string, major, minor int) bool {
 
 // checkSourceOnly lets the toolchain pass: it compiles migrate, too.
 func checkSourceOnly(p *Profile, j *judge) {
-	if p.Etcd.From != "release" {
-		return
-	}
+	releases := p.Etcd.From.releases(p.Archs)
 	for _, k := range []struct {
-		key string
-		set bool
+		key  string
+		set  bool
+		arch Arch // the only one that it is for; empty: for all
 	}{
-		{"etcd.bump", len(p.Etcd.Bump) > 0},
-		{"etcd.fips", p.Etcd.FIPS},
-		{"etcd.goamd64", p.Etcd.GOAMD64 != ""},
-		{"etcd.goarm64", p.Etcd.GOARM64 != ""},
-		{"etcd.goppc64", p.Etcd.GOPPC64 != ""},
+		{"etcd.bump", len(p.Etcd.Bump) > 0, ""},
+		{"etcd.fips", p.Etcd.FIPS, ""},
+		{"etcd.goamd64", p.Etcd.GOAMD64 != "", "amd64"},
+		{"etcd.goarm64", p.Etcd.GOARM64 != "", "arm64"},
+		{"etcd.goppc64", p.Etcd.GOPPC64 != "", "ppc64le"},
 	} {
-		if k.set {
+		switch {
+		case !k.set || len(releases) == 0 || k.arch != "" && !slices.Contains(releases, k.arch):
+		case len(p.Etcd.From) == 1 && p.Etcd.From[fromDefault] == "release":
 			j.report(k.key, "an official release is compiled already", "remove it, or write etcd.from: source")
+		case k.arch != "":
+			j.report(k.key, fmt.Sprintf("%s takes the official release, which is compiled already", k.arch), "remove it, or write etcd.from: {"+string(k.arch)+": source}")
+		default:
+			j.report(k.key, fmt.Sprintf("%s takes the official release, which is compiled already", join(releases)), "remove it, or write etcd.from: source")
 		}
 	}
 }

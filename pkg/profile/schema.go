@@ -70,6 +70,8 @@ func typeSchema(t reflect.Type, rule valueRule) map[string]any {
 		return map[string]any{"type": "string", "pattern": `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`}
 	case Arch:
 		return map[string]any{"enum": archSpellings()}
+	case From:
+		return fromSchema(rule)
 	}
 	f := formats[rule.format]
 	switch t.Kind() {
