@@ -133,7 +133,7 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 	images := make([]v1.Image, len(archs))
 	results := make([]Image, len(archs))
 	g, gctx := errgroup.WithContext(ctx)
-	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1))}
+	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1)), presses: newPresses()}
 	for _, e := range l.Etcd {
 		// A line before 3.5 has no etcdutl: the profile's list is for all.
 		binaries, err := etcd.BinariesOf(e.Version, p.Etcd.Binaries)
@@ -215,7 +215,7 @@ func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lo
 	}
 	task := imageTask(arch)
 	b.emit(Event{Kind: Started, Task: task, Detail: "assembling"})
-	img, layers, err := b.assemble(ctx, tree, p, l, arch, binaries)
+	img, layers, err := b.assemble(ctx, tree, p, l, arch, binaries, w.presses)
 	b.finish(task, err)
 	if err != nil {
 		return Image{}, err
@@ -237,11 +237,11 @@ func (b *Builder) installPackages(ctx context.Context, tree *rootfs.Tree, p *pro
 	return nil
 }
 
-func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, binaries []map[string]rootfs.Content) (v1.Image, []layer.Layer, error) {
+func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, binaries []map[string]rootfs.Content, presses chan struct{}) (v1.Image, []layer.Layer, error) {
 	if err := complete(tree, p, l, binaries, passwordDay(tree, b.Epoch)); err != nil {
 		return nil, nil, err
 	}
-	config, err := config(tree, p)
+	config, err := config(tree, p, l, arch)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -249,7 +249,7 @@ func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Pr
 	if err != nil {
 		return nil, nil, err
 	}
-	w := &layer.Writer{Store: b.Cache, OnMake: func(components []string) {
+	w := &layer.Writer{Store: b.Cache, Places: presses, OnMake: func(components []string) {
 		b.emit(Event{Kind: Progressed, Task: imageTask(arch), Detail: fmt.Sprintf("compressing %v", components)})
 	}}
 	layers := make([]layer.Layer, len(groups))

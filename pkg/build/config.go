@@ -9,15 +9,38 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/etcdimg/etcdimg/pkg/etcd"
+	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
 )
+
+// unsupportedArch is the variable without which etcd does not start on some
+// architectures; its value is the architecture. No flag repeats it.
+const unsupportedArch = "ETCD_UNSUPPORTED_ARCH"
+
+// environment is the profile's, and what the default etcd needs to start.
+func environment(p *profile.Profile, l *lock.Lock, arch profile.Arch) map[string]string {
+	all := maps.Clone(p.Environment)
+	if _, ok := all[unsupportedArch]; ok || len(l.Etcd) == 0 {
+		return all
+	}
+	line, err := etcd.LineOf(l.Etcd[0].Version)
+	if err != nil || !slices.Contains(line.Unsupported, string(arch)) {
+		return all
+	}
+	if all == nil {
+		all = map[string]string{}
+	}
+	all[unsupportedArch] = string(arch)
+	return all
+}
 
 // config is the part of the image configuration that says how to start the
 // image. The user is written as a number: Kubernetes can check runAsNonRoot
 // on nothing else. Its group and supplementary groups the runtime takes from
 // the image's /etc/passwd and /etc/group.
-func config(t *rootfs.Tree, p *profile.Profile) (v1.Config, error) {
+func config(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch) (v1.Config, error) {
 	entrypoint, err := profile.SplitCommand(p.Entrypoint.Command)
 	if err != nil {
 		return v1.Config{}, fmt.Errorf("entrypoint: %w", err)
@@ -33,8 +56,9 @@ func config(t *rootfs.Tree, p *profile.Profile) (v1.Config, error) {
 		StopSignal: p.StopSignal,
 		Labels:     p.Labels,
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Environment)) {
-		c.Env = append(c.Env, name+"="+p.Environment[name])
+	environment := environment(p, l, arch)
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		c.Env = append(c.Env, name+"="+environment[name])
 	}
 	if len(p.Volumes) > 0 {
 		c.Volumes = map[string]struct{}{}

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/profile"
@@ -13,9 +14,14 @@ import (
 type workshop struct {
 	builder  *Builder
 	places   chan struct{}
+	presses  chan struct{}  // one for each layer that is being compressed
 	prefetch []func() error // by index of the etcd version; each downloads once
 	binaries [][]string     // by index of the etcd version
 }
+
+// newPresses compresses as many layers at once as there are processors, up to
+// a number that bounds the memory: each takes up to some 200 MB.
+func newPresses() chan struct{} { return make(chan struct{}, min(runtime.GOMAXPROCS(0), 8)) }
 
 // compile waits for a place, unless there is nothing to compile.
 func (w *workshop) compile(ctx context.Context, i int, e lock.Etcd, arch string) (map[string]rootfs.Content, error) {

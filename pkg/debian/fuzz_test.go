@@ -3,6 +3,7 @@ package debian
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"io"
 	"os"
 	"path/filepath"
@@ -197,5 +198,23 @@ func FuzzXZ(f *testing.F) {
 		}
 		defer done()
 		_, _ = io.Copy(io.Discard, &limitedReader{r: z, left: 1 << 20})
+	})
+}
+
+// FuzzApplets holds what must be true of the applets of any program: names
+// that can be linked, each once, in order.
+func FuzzApplets(f *testing.F) {
+	f.Add(debiantest.Busybox(binary.LittleEndian, debiantest.BusyboxApplets()))
+	f.Add(debiantest.Busybox(binary.BigEndian, debiantest.BusyboxApplets()))
+	f.Fuzz(func(t *testing.T, program []byte) {
+		all, err := applets(program)
+		if err != nil {
+			return
+		}
+		for i, a := range all {
+			if a.Name == "" || strings.ContainsAny(a.Name, "/\x00") || a.Dir == "" || i > 0 && a.Name <= all[i-1].Name {
+				t.Fatalf("applet %d is %q in %q", i, a.Name, a.Dir)
+			}
+		}
 	})
 }

@@ -151,6 +151,12 @@ var rules = []rule{
 		}, aptInContainer),
 		apply: applySources,
 	},
+	{
+		// busybox-static has no script: in a whole Debian it is for rescue.
+		pkg: "busybox-static", makes: "a link for every applet, where there is no dpkg and so no Debian but this",
+		when:  func(r *ruleRun) bool { return r.pkg != nil && r.find("dpkg") == nil },
+		apply: applyApplets,
+	},
 
 	{pkg: "dash", scripts: both, makes: forUpgrades}, // the package ships /bin/sh itself
 	{pkg: "debconf", scripts: postinst, makes: "nothing: it loads a library and ends"},

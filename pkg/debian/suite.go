@@ -27,6 +27,7 @@ const (
 	kindResolved = "debian-resolution" // indexes and request → resolution
 	kindPackage  = "debian-package"    // .deb → packageRecord
 	kindBundle   = "debian-certs"      // certificates → bundleRecord
+	kindApplets  = "debian-applets"    // busybox program → its applets
 )
 
 // suiteRecord remembers the index that a suite had when it was last asked for.

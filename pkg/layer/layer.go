@@ -35,6 +35,9 @@ type Writer struct {
 	// OnMake, when it is not nil, is called before a layer is compressed; a
 	// layer that the store has is not compressed.
 	OnMake func(components []string)
+	// Places, when it is not nil, bounds how many layers are compressed at once:
+	// so many as it has room for. Writers may share it.
+	Places chan struct{}
 }
 
 // recordKind is the cache's name for finished layers.
@@ -56,6 +59,14 @@ func (w *Writer) Layer(ctx context.Context, g Group, c Compression) (Layer, erro
 	defer unlock()
 	if l, ok, err := w.lookup(key, g); ok || err != nil {
 		return l, err
+	}
+	if w.Places != nil {
+		select {
+		case w.Places <- struct{}{}:
+			defer func() { <-w.Places }()
+		case <-ctx.Done():
+			return Layer{}, ctx.Err()
+		}
 	}
 	if w.OnMake != nil {
 		w.OnMake(g.Components)
