@@ -5,12 +5,38 @@ GO ?= go
 export PATH := $(CURDIR)/.cache/tools:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-all lint unit tools migrate integration e2e bench fuzz clean
+.PHONY: help build all-build push all-push etcdimg test test-all lint unit tools migrate integration e2e bench fuzz clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-build: ## compile bin/etcdimg
+# What to build, for what, and where it goes; all may be given on the command
+# line. What is empty is as the profile says.
+PROFILE ?= configs/busybox-multi.yaml
+ARCH ?= amd64
+ETCD_VERSION ?=
+REVISION ?=
+REGISTRY ?=
+FLAGS ?=
+
+ETCDIMG ?= $(GO) run ./cmd/etcdimg
+CHOICE = $(strip $(ETCD_VERSION:%=--etcd-version %) $(REVISION:%=--revision %) $(FLAGS))
+OUT ?= dist/$(basename $(notdir $(PROFILE)))
+IMAGE = $(or $(REGISTRY),$(error say where to push: make $@ REGISTRY=registry.example/team))/etcd
+
+build: ## build the image of PROFILE for ARCH, of ETCD_VERSION and REVISION, into dist
+	$(ETCDIMG) build $(CHOICE) --arch $(ARCH) -o $(OUT)-$(ARCH) $(PROFILE)
+
+all-build: ## the same for all of the profile's architectures
+	$(ETCDIMG) build $(CHOICE) -o $(OUT) $(PROFILE)
+
+push: ## build the image for ARCH and push it to REGISTRY/etcd-ARCH
+	$(ETCDIMG) publish $(CHOICE) --arch $(ARCH) $(PROFILE) $(IMAGE)-$(ARCH)
+
+all-push: ## build the image for all architectures and push it to REGISTRY/etcd
+	$(ETCDIMG) publish $(CHOICE) $(PROFILE) $(IMAGE)
+
+etcdimg: ## compile bin/etcdimg
 	$(GO) build -o bin/etcdimg ./cmd/etcdimg
 
 test: lint unit tools migrate integration e2e ## run every test, and install whatever the tests need

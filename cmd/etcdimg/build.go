@@ -19,14 +19,43 @@ import (
 // pipelineFlags are the flags of every command that builds images.
 type pipelineFlags struct {
 	inputFlags
-	archs []string
-	jobs  int
+	etcdVersion string
+	revision    int
+	archs       []string
+	jobs        int
 }
 
 func (f *pipelineFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.archs, "arch", nil, "build for this architecture only, or for the machine's own: host (repeatable)")
+	cmd.Flags().StringVar(&f.etcdVersion, "etcd-version", "", "the image's default etcd in place of the profile's; of several versions those of older lines stay")
+	cmd.Flags().IntVar(&f.revision, "revision", 0, "revision in the tag in place of the profile's")
 	cmd.Flags().IntVarP(&f.jobs, "jobs", "j", defaultJobs(), "how many compilers to run at once")
 	f.addBuildFlags(cmd)
+}
+
+// load reads a profile as the flags change it. The second result is the same
+// with the revision that tags have: it decides no image, so no lock has it.
+func (f *pipelineFlags) load(cmd *cobra.Command, path string) (p, tagged *profile.Profile, err error) {
+	if p, err = profile.Load(path); err != nil {
+		return nil, nil, err
+	}
+	if cmd.Flags().Changed("etcd-version") {
+		if f.locked {
+			return nil, nil, usagef(cmd, "--locked builds the version that the lock pins: leave --etcd-version out, or --locked")
+		}
+		if err := p.ChooseEtcd(f.etcdVersion, "--etcd-version "+f.etcdVersion); err != nil {
+			return nil, nil, err
+		}
+		f.unlocked = "--etcd-version asks for something else"
+	}
+	other := *p
+	if cmd.Flags().Changed("revision") {
+		if f.revision < 0 {
+			return nil, nil, usagef(cmd, "--revision %d is negative", f.revision)
+		}
+		other.Revision = f.revision
+	}
+	return p, &other, nil
 }
 
 // buildFlags are the flags of the build command.
@@ -76,11 +105,11 @@ type buildReport struct {
 }
 
 func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
-	p, err := profile.Load(path)
+	p, tagged, err := f.load(cmd, path)
 	if err != nil {
 		return err
 	}
-	name, err := imageName(cmd, p, f.tags)
+	name, err := imageName(cmd, tagged, f.tags)
 	if err != nil {
 		return err
 	}
@@ -140,7 +169,7 @@ func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []bu
 	if err != nil {
 		return nil, err
 	}
-	if l, err = inputs(cmd.Context(), builder, p, l, archs, show); err != nil {
+	if l, err = f.inputs(cmd.Context(), builder, p, l, archs, show); err != nil {
 		return nil, err
 	}
 	return builder.Build(cmd.Context(), p, l, archs, func(r *build.Result) error { return write(r, c) })

@@ -22,6 +22,7 @@ type inputFlags struct {
 	locked     bool
 	refresh    bool
 	skipSuites []string
+	unlocked   string // why the lock beside the profile does not count
 }
 
 // addBuildFlags adds the flags of commands that build.
@@ -55,6 +56,9 @@ func (f *inputFlags) options(cmd *cobra.Command, c *cache.Cache, show *progress)
 // findLock reads the lock beside a profile and makes sure that it is of the
 // profile as it is now. Without one it returns nil, unless there must be one.
 func (f *inputFlags) findLock(p *profile.Profile) (*lock.Lock, error) {
+	if f.unlocked != "" {
+		return nil, nil
+	}
 	path := lock.PathFor(p.File())
 	remedy := "lock again: etcdimg lock " + p.File()
 	l, err := lock.ReadFile(path)
@@ -73,10 +77,14 @@ func (f *inputFlags) findLock(p *profile.Profile) (*lock.Lock, error) {
 }
 
 // inputs are what a lock pins, or, without one, what is offered now.
-func inputs(ctx context.Context, b *build.Builder, p *profile.Profile, l *lock.Lock, archs []profile.Arch, says io.Writer) (*lock.Lock, error) {
-	if l != nil {
+func (f *inputFlags) inputs(ctx context.Context, b *build.Builder, p *profile.Profile, l *lock.Lock, archs []profile.Arch, says io.Writer) (*lock.Lock, error) {
+	switch {
+	case l != nil:
 		return l, nil
+	case f.unlocked != "":
+		fmt.Fprintf(says, "no lock is used, as %s: choosing what is newest\n", f.unlocked)
+	default:
+		fmt.Fprintf(says, "there is no %s: choosing what is newest; etcdimg lock %s pins it\n", lock.PathFor(p.File()), p.File())
 	}
-	fmt.Fprintf(says, "there is no %s: choosing what is newest; etcdimg lock %s pins it\n", lock.PathFor(p.File()), p.File())
 	return b.Resolve(ctx, p, archs)
 }

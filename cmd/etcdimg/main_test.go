@@ -39,6 +39,11 @@ func TestScripts(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "archive.key"), w.key, 0o644); err != nil {
 				return err
 			}
+			e.Setenv("REPO", w.repo)
+			multi := fmt.Sprintf("include: %s\netcd: {toolchain: %s}\ncontents: {keyring: [archive.key]}\n", filepath.Join(w.repo, "configs", "busybox-multi.yaml"), etcdtest.Toolchain())
+			if err := os.WriteFile(filepath.Join(e.WorkDir, "multi-base.yaml"), []byte(multi), 0o644); err != nil {
+				return err
+			}
 			return os.WriteFile(filepath.Join(e.WorkDir, "base.yaml"), []byte(w.base), 0o644)
 		},
 	})
@@ -46,6 +51,7 @@ func TestScripts(t *testing.T) {
 
 // world is what scripts have in place of the network.
 type world struct {
+	repo    string   // the checkout
 	dir     string   // mirror, mirror-newer, mirror-bad-deb, …
 	environ []string // the Go module proxy's
 	key     []byte   // that signs the archives
@@ -53,7 +59,11 @@ type world struct {
 }
 
 func newWorld(t *testing.T) world {
-	w := world{dir: t.TempDir()}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := world{repo: filepath.Dir(filepath.Dir(here)), dir: t.TempDir()}
 	proxy := filepath.Join(w.dir, "go")
 	environ, err := etcdtest.Proxy(proxy, "3.6.98", "3.6.99")
 	if err != nil {
@@ -69,6 +79,7 @@ func newWorld(t *testing.T) world {
 	now := time.Now()
 	mirror := debiantest.NewMirror(now)
 	mirror.AddHardened()
+	mirror.AddBusybox()
 	mirror.Suite("debian", "trixie").Add(debiantest.Deb{Name: "example-tool", Scripts: map[string]string{"postinst": "#!/bin/sh\nuseradd tool\n"}})
 	mirror.Write(t, filepath.Join(w.dir, "mirror"))
 	w.key = mirror.Key.Public()

@@ -66,7 +66,7 @@ type publishReport struct {
 }
 
 func runPublish(cmd *cobra.Command, path string, refs []string, f publishFlags) error {
-	p, err := profile.Load(path)
+	p, tagged, err := f.load(cmd, path)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func runPublish(cmd *cobra.Command, path string, refs []string, f publishFlags) 
 		return err
 	}
 	req := publish.Request{ByDigest: f.byDigest}
-	if req.Targets, err = targets(cmd, client, refs, f, p.ImageTag); err != nil {
+	if req.Targets, err = targets(cmd, client, refs, f, tagged.ImageTag); err != nil {
 		return err
 	}
 	var done []publish.Done

@@ -91,12 +91,15 @@ func checkBinaries(p *Profile, j *judge) {
 	case len(versions) > 0 && len(binaries) == 0:
 		j.report("etcd.binaries", "names no binary", "write [etcd], or remove etcd.versions too")
 	case len(versions) > 0:
-		if i := slices.Index(binaries, "etcdutl"); i >= 0 && olderThan(versions[0], 3, 5) {
+		if i := slices.Index(binaries, "etcdutl"); i >= 0 && olderThan(versions[0], etcdutlMajor, etcdutlMinor) {
 			j.report(fmt.Sprintf("etcd.binaries[%d]", i), fmt.Sprintf("etcd %s has no etcdutl, which began with 3.5", versions[0]),
 				"remove it, or put a version from 3.5 on first: the first has the plain names")
 		}
 	}
 }
+
+// The first line that has etcdutl.
+const etcdutlMajor, etcdutlMinor = 3, 5
 
 // olderThan compares the line of an etcd version; what is not a version is not
 // older.
