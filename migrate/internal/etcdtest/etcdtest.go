@@ -94,7 +94,7 @@ type Member struct {
 func Start(t testing.TB, version, dir string, more ...string) *Member {
 	t.Helper()
 	peer := FreeURL(t)
-	return StartMember(t, version, dir, "n1", peer, append([]string{"--initial-cluster", "n1=" + peer}, more...)...)
+	return StartMember(t, version, dir, "n1", peer, append([]string{"--initial-cluster", "n1=" + peer, "--heartbeat-interval", "10", "--election-timeout", "100"}, more...)...)
 }
 
 // StartMember starts one member and returns at once. It is ended with the test.
