@@ -57,7 +57,8 @@ unit: ## tests that need neither network nor tools
 tools: ## install what the end-to-end tests need
 	hack/test-tools
 
-# Every etcd line is compiled once; "integration" takes them from there too.
+# Every etcd line is compiled once; "integration" and "e2e" take them from there
+# too.
 LINES_STORE = ETCDIMG_TEST_STORE=$(CURDIR)/.cache/store
 
 migrate: ## migrate's tests with real etcd servers of every line
@@ -65,10 +66,10 @@ migrate: ## migrate's tests with real etcd servers of every line
 	ETCDIMG_TEST_BINARIES=$(CURDIR)/.cache/etcd $(GO) test -count 1 -timeout 120m ./migrate/...
 
 integration: ## packages against the real module proxy and Debian archive
-	$(LINES_STORE) $(GO) test -tags e2e -timeout 60m ./pkg/...
+	$(LINES_STORE) $(GO) test -tags e2e -timeout 180m ./pkg/...
 
 e2e: ## build the images for real, unpack, run and break them
-	$(GO) test -tags e2e -count 1 -timeout 60m -v ./test/e2e/...
+	$(LINES_STORE) $(GO) test -tags e2e -count 1 -timeout 60m -v ./test/e2e/...
 
 bench: ## print the figures of this machine against their targets
 	$(LINES_STORE) $(GO) run ./test/lines .cache/etcd

@@ -166,7 +166,8 @@ func TestDocumentedTableOfLines(t *testing.T) {
 	b.WriteString("# etcd's lines\n\n" +
 		"Every line compiles with today's Go, statically, for amd64, arm64, ppc64le and s390x. This table is made from the catalogue in\n" +
 		"`pkg/etcd/catalog.go`; `make test-all` compiles all of it and runs it, natively or emulated: each program prints its version, etcd\n" +
-		"keeps what its own etcdctl put when it is killed, and takes the flags of the second table.\n\n" +
+		"keeps what its own etcdctl put when it is killed, and takes the flags of the second table. [What was seen](etcd-seen.md) is a table\n" +
+		"of its own.\n\n" +
 		"| line | newest | module version | programs | edited modules |\n|---|---|---|---|---|\n")
 	for _, l := range etcd.Lines() {
 		module := "v" + l.Newest
