@@ -9,12 +9,13 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/build"
 	"github.com/etcdimg/etcdimg/pkg/image"
 	"github.com/etcdimg/etcdimg/pkg/provenance"
+	"github.com/etcdimg/etcdimg/pkg/sbom"
 )
 
 // describers make the statements about everything that etcdimg builds, in the
 // order in which a layout lists them.
 func describers() []build.Describer {
-	return []build.Describer{&provenance.Describer{Tool: thisTool()}}
+	return []build.Describer{build.SBOM{Format: sbom.SPDX}, build.SBOM{Format: sbom.CycloneDX}, &provenance.Describer{Tool: thisTool()}}
 }
 
 // thisTool is what etcdimg knows of itself.

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -28,6 +29,7 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
+	"github.com/etcdimg/etcdimg/pkg/sbom"
 )
 
 // Compiler gives the binaries of an etcd version.
@@ -42,18 +44,6 @@ type Compiler interface {
 	Prefetch(ctx context.Context, l lock.Etcd, archs, binaries []string) error
 }
 
-// Operator gives the migrate operator. Its methods fail for a pin of other
-// sources than it has.
-type Operator interface {
-	// Pin pins it for the toolchain and the settings that compile etcd.
-	Pin(toolchain string, settings map[string]string) (lock.Migrate, error)
-	Compile(ctx context.Context, pin lock.Migrate, arch string) (rootfs.Content, error)
-	Cached(pin lock.Migrate, arch string) bool
-	Prefetch(ctx context.Context, pin lock.Migrate, archs []string) error
-	// Script runs the operator as the environment says, in images with a shell.
-	Script() []byte
-}
-
 // Packages puts the pinned packages of one architecture into a tree.
 type Packages interface {
 	Install(ctx context.Context, t *rootfs.Tree, p *profile.Profile, l *lock.Lock, set lock.Debian) error
@@ -63,7 +53,6 @@ type Packages interface {
 type Builder struct {
 	Cache    *cache.Cache
 	Compiler Compiler
-	Operator Operator // nil where no profile wants it
 	Packages Packages
 	Log      *slog.Logger
 	Events   func(Event) // called by several goroutines at once; may be nil
@@ -71,6 +60,7 @@ type Builder struct {
 	Epoch    *time.Time  // SOURCE_DATE_EPOCH: the date of everything, where it is set
 
 	Describers []Describer // who makes statements about what is built, in their order
+	SBOMs      *sbom.Maker // lists what is in an image, in the image too; nil for images without
 
 	etcd   *etcd.Resolver
 	debian *debian.Resolver
@@ -90,6 +80,8 @@ type Result struct {
 	Resolved *profile.Profile `json:"-"`
 	Lock     *lock.Lock       `json:"-"`
 	Epoch    *time.Time       `json:"-"`
+
+	sboms *sbom.Maker
 }
 
 // Image is one image of a result.
@@ -145,9 +137,17 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 	images := make([]v1.Image, len(archs))
 	results := make([]Image, len(archs))
 	g, gctx := errgroup.WithContext(ctx)
-	w, err := b.newWorkshop(gctx, p, l, archs)
-	if err != nil {
-		return nil, err
+	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1)), presses: newPresses()}
+	for _, e := range l.Etcd {
+		// A line before 3.5 has no etcdutl: the profile's list is for all.
+		binaries, err := etcd.BinariesOf(e.Version, p.Etcd.Binaries)
+		if err != nil {
+			return nil, err
+		}
+		w.binaries = append(w.binaries, binaries)
+		w.prefetch = append(w.prefetch, sync.OnceValue(func() error {
+			return b.Compiler.Prefetch(gctx, e, names(archs), binaries)
+		}))
 	}
 	for i, arch := range archs {
 		g.Go(func() error {
@@ -180,7 +180,7 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Profile: p.Name, Digest: d.Digest.String(), Images: results, Index: x, Descriptor: d, Resolved: p, Lock: l, Epoch: b.Epoch}
+	r := &Result{Profile: p.Name, Digest: d.Digest.String(), Images: results, Index: x, Descriptor: d, Resolved: p, Lock: l, Epoch: b.Epoch, sboms: b.SBOMs}
 	return r, b.describe(ctx, r)
 }
 
@@ -204,20 +204,12 @@ func descriptor(x interface {
 
 func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lock, arch profile.Arch, w *workshop) (Image, error) {
 	tree := rootfs.New()
-	made := programs{etcd: make([]map[string]rootfs.Content, len(l.Etcd))}
+	binaries := make([]map[string]rootfs.Content, len(l.Etcd))
 	g, gctx := errgroup.WithContext(ctx)
-	for i, piece := range w.etcd {
+	for i, e := range l.Etcd {
 		g.Go(func() error {
 			var err error
-			made.etcd[i], err = w.compile(gctx, piece, string(arch))
-			return err
-		})
-	}
-	if w.migrate != nil {
-		g.Go(func() error {
-			var err error
-			made.migrate, err = w.compile(gctx, w.migrate, string(arch))
-			made.script = b.Operator.Script()
+			binaries[i], err = w.compile(gctx, i, e, string(arch))
 			return err
 		})
 	}
@@ -227,7 +219,7 @@ func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lo
 	}
 	task := imageTask(arch)
 	b.emit(Event{Kind: Started, Task: task, Detail: "assembling"})
-	img, layers, err := b.assemble(ctx, tree, p, l, arch, made, w.presses)
+	img, layers, err := b.assemble(ctx, tree, p, l, arch, binaries, w.presses)
 	b.finish(task, err)
 	if err != nil {
 		return Image{}, err
@@ -249,28 +241,36 @@ func (b *Builder) installPackages(ctx context.Context, tree *rootfs.Tree, p *pro
 	return nil
 }
 
-func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, made programs, presses chan struct{}) (v1.Image, []layer.Layer, error) {
-	if err := complete(tree, p, l, made, passwordDay(tree, b.Epoch)); err != nil {
+func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, binaries []map[string]rootfs.Content, presses chan struct{}) (v1.Image, []layer.Layer, error) {
+	if err := complete(tree, p, l, binaries, passwordDay(tree, b.Epoch)); err != nil {
 		return nil, nil, err
 	}
 	config, err := config(tree, p, l, arch)
 	if err != nil {
 		return nil, nil, err
 	}
-	groups, err := layer.Partition(tree, layer.Strategy(p.Layering.Strategy), p.Layering.Budget, componentOrder(l), b.Epoch)
+	partition := func() ([]layer.Group, error) {
+		return layer.Partition(tree, layer.Strategy(p.Layering.Strategy), p.Layering.Budget, componentOrder(l), b.Epoch)
+	}
+	groups, err := partition()
 	if err != nil {
 		return nil, nil, err
+	}
+	created := newest(groups)
+	if b.SBOMs != nil {
+		if err := b.addSBOM(ctx, p, l, arch, tree, created); err != nil {
+			return nil, nil, err
+		}
+		if groups, err = partition(); err != nil {
+			return nil, nil, err
+		}
 	}
 	w := &layer.Writer{Store: b.Cache, Places: presses, OnMake: func(components []string) {
 		b.emit(Event{Kind: Progressed, Task: imageTask(arch), Detail: fmt.Sprintf("compressing %v", components)})
 	}}
 	layers := make([]layer.Layer, len(groups))
-	created := time.Unix(0, 0).UTC()
 	g, gctx := errgroup.WithContext(ctx)
 	for i, group := range groups {
-		if group.Date.After(created) {
-			created = group.Date
-		}
 		g.Go(func() error {
 			var err error
 			layers[i], err = w.Layer(gctx, group, layer.Compression(p.Layering.Compression))

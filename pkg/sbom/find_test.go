@@ -13,7 +13,7 @@ func TestFindNamesTheModulesOfEachProgram(t *testing.T) {
 	w := newWorkbench(t)
 	tree := rootfs.New()
 	w.programs(t, tree)
-	add(t, tree, rootfs.Entry{Path: "/usr/local/bin/script", Type: rootfs.File, Mode: 0o555, Content: rootfs.Bytes([]byte("#!/bin/sh\n"))})
+	put(t, tree, rootfs.Entry{Path: "/usr/local/bin/script", Type: rootfs.File, Mode: 0o555, Content: rootfs.Bytes([]byte("#!/bin/sh\n"))})
 	found, err := find(t.Context(), tree)
 	if err != nil {
 		t.Fatal(err)

@@ -21,10 +21,7 @@ func Resolve(dir string) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return abs, nil
 	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", abs, err)
-	}
-	return real, nil
+	return real, err
 }
 
 // Room is where the operator keeps its journal, the directory it prepares and

@@ -163,15 +163,6 @@ func (o *Operator) open() error {
 	return err
 }
 
-// lockFile is what programs inherit, so that nobody begins before they have
-// ended; nil where no directory is locked.
-func (o *Operator) lockFile() *os.File {
-	if o.lock == nil {
-		return nil
-	}
-	return o.lock.File()
-}
-
 func (o *Operator) close() { _ = o.lock.Release() } // nothing was written to it
 
 // look reads the directory, once nobody else writes to it.
@@ -358,21 +349,17 @@ func (o *Operator) plan(ctx context.Context, s *datadir.State) ([]plan.Step, err
 	if err != nil {
 		return nil, err
 	}
-	if missing := o.say(losses); len(missing) > 0 {
-		return nil, refuse(missing)
-	}
-	return steps, o.checkSpace(s, steps)
-}
-
-// say tells losses, and gives the names of those that were not accepted.
-func (o *Operator) say(losses []loss) (missing []string) {
+	var missing []string
 	for _, l := range losses {
 		o.Say("not kept: " + l.text)
 		if l.name != "" && !slices.Contains(o.AcceptLoss, l.name) {
 			missing = append(missing, l.name)
 		}
 	}
-	return missing
+	if len(missing) > 0 {
+		return nil, refuse(missing)
+	}
+	return steps, o.checkSpace(s, steps)
 }
 
 func refuse(names []string) error {

@@ -135,7 +135,7 @@ func (o *Operator) restoreInto(ctx context.Context, out string, v version.Versio
 	if args == nil {
 		return fmt.Errorf("no tool of etcd %s to restore a database is bundled", v)
 	}
-	return o.command(ctx, append(args, db, "--skip-hash-check", "--data-dir", out, "--name", name,
+	return command(ctx, append(args, db, "--skip-hash-check", "--data-dir", out, "--name", name,
 		"--initial-cluster", strings.Join(cluster, ","),
 		"--initial-advertise-peer-urls", strings.Join(peers, ","),
 		"--initial-cluster-token", token), env)
@@ -156,14 +156,11 @@ func (o *Operator) identity(s *datadir.State) (name string, peers []string) {
 }
 
 // command runs one of etcd's tools; the error has its last words.
-func (o *Operator) command(ctx context.Context, args, env []string) error {
+func command(ctx context.Context, args, env []string) error {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = toolEnvironment(os.Environ(), env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 10 * time.Second
-	if f := o.lockFile(); f != nil {
-		cmd.ExtraFiles = []*os.File{f}
-	}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	done := make(chan error)

@@ -8,6 +8,22 @@ import (
 // language is the go line of every module: old enough for any toolchain.
 const language = "1.21"
 
+// licence is that of every module (ISC).
+const licence = `Copyright (c) 2026 The Look-alike Authors
+
+Permission to use, copy, modify, and/or distribute this software for any
+purpose with or without fee is hereby granted, provided that the above
+copyright notice and this permission notice appear in all copies.
+
+THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES
+WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES OF
+MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR
+ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR ANY DAMAGES
+WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN
+ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF
+OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
+`
+
 // modules are the files of the look-alikes of one etcd version, by module path.
 func modules(version string) map[string]map[string]string {
 	const api = "go.etcd.io/etcd/api/v3"
@@ -19,11 +35,12 @@ func modules(version string) map[string]map[string]string {
 		return s
 	}
 	program := func(path, source string) map[string]string {
-		return map[string]string{"go.mod": goMod(path, api), "main.go": source}
+		return map[string]string{"go.mod": goMod(path, api), "main.go": source, "LICENSE": licence}
 	}
 	return map[string]map[string]string{
 		api: {
 			"go.mod":             goMod(api),
+			"LICENSE":            licence,
 			"version/version.go": fmt.Sprintf(versionSource, version, minor(version)),
 		},
 		"go.etcd.io/etcd/server/v3":  program("go.etcd.io/etcd/server/v3", serverSource),
