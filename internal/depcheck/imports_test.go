@@ -29,9 +29,11 @@ var rooms = []struct {
 	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/etcd", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image", "pkg/sbom"}},
 	{"pkg/provenance", []string{"pkg/profile", "pkg/lock", "pkg/etcd", "pkg/debian", "pkg/image", "pkg/build"}},
 	{"pkg/registry", nil}, // a utility: it does not know what it carries
-	{"pkg/publish", []string{"pkg/registry"}},
+	{"pkg/sign", []string{"pkg/image", "pkg/registry"}},
+	{"pkg/publish", []string{"pkg/registry", "pkg/image", "pkg/sign"}},
+	{"pkg/policy", []string{"pkg/sign"}},
 	{"pkg/diff", []string{"pkg/lock"}},
-	{"cmd/etcdimg", []string{"pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/publish"}},
+	{"cmd/etcdimg", []string{"pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside

@@ -55,7 +55,7 @@ func request(t *testing.T) publish.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req := publish.Request{Index: x}
+	req := publish.Request{What: x}
 	for _, s := range []string{"one", "two"} {
 		repo, err := name.NewRepository("registry.example/" + s)
 		if err != nil {

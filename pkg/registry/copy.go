@@ -3,12 +3,10 @@ package registry
 import (
 	"context"
 	"errors"
-	"net/http"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Copy brings what a digest names into another repository, with everything
@@ -66,7 +64,7 @@ func (c *Client) copyCompanions(ctx context.Context, src name.Digest, dst name.R
 	}
 	for _, tag := range CompanionTags(src) {
 		err := c.copyOne(ctx, tag, dst, tag.TagStr())
-		if te := new(transport.Error); errors.As(err, &te) && te.StatusCode == http.StatusNotFound {
+		if errors.Is(err, ErrNotFound) {
 			continue
 		}
 		if err != nil {

@@ -3,12 +3,16 @@ package registry
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Push puts an image or an index (v1.Image, v1.ImageIndex), and all that it is
@@ -52,14 +56,33 @@ func (c *Client) Tag(ctx context.Context, digest name.Digest, tag string) error 
 	return nil
 }
 
+// ErrNotFound says that a repository has no such tag or digest.
+var ErrNotFound = errors.New("the registry does not have it")
+
 // Get asks for the manifest of a tag or digest, and holds it against the
 // digest. What the result reads later is held against its digest too.
 func (c *Client) Get(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
 	d, err := c.puller.Get(ctx, ref)
+	if te := new(transport.Error); errors.As(err, &te) && te.StatusCode == http.StatusNotFound {
+		return nil, fmt.Errorf("%s: %w: %w", ref, ErrNotFound, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking for %s: %w", ref, explain(err))
 	}
 	return d, nil
+}
+
+// Blob opens what is no manifest. What it yields is held against the digest
+// when the end is reached.
+func (c *Client) Blob(ctx context.Context, d name.Digest) (io.ReadCloser, error) {
+	l, err := c.puller.Layer(ctx, d)
+	if err == nil {
+		var r io.ReadCloser
+		if r, err = l.Compressed(); err == nil {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("asking for %s: %w", d, explain(err))
 }
 
 // Resolve returns the digest that a tag names at this moment. Whoever uses it
