@@ -268,7 +268,7 @@ func TestAClusterGoesUpAndDownWhileItRuns(t *testing.T) {
 // tellDown tells the cluster to go down a line, as an operator would.
 func tellDown(t testing.TB, c *trio, target string) {
 	t.Helper()
-	code, log := runOperator(t, nil, "downgrade", "--endpoints", c.members[0].URL, "--target-version", target)
+	code, log := runOperator(t, nil, "downgrade", "--bin-dir", etcdtest.Binaries(t), "--endpoints", c.members[0].URL, "--target-version", target)
 	if code != 0 {
 		t.Fatalf("downgrade: exit %d\n%s", code, log)
 	}

@@ -47,16 +47,23 @@ func afterwards(c *config.Config) []string {
 }
 
 func downgrade(args []string, getenv func(string) string, stdout, stderr io.Writer) (func(context.Context) error, []string, error) {
-	d, err := config.ParseDowngrade(args, getenv, stdout)
+	d, err := config.ParseDowngrade(args, getenv, bundledVersions, stdout)
 	if err != nil {
 		return nil, nil, err
 	}
 	log := logger(&config.Config{}, stderr)
-	c := &cluster.Client{
-		Endpoints: d.Endpoints, TLS: d.TLS, User: d.User, Password: d.Password,
-		Say: func(line string) { log.Info(line) },
-	}
-	return func(ctx context.Context) error { return c.Downgrade(ctx, d.To) }, nil, nil
+	return func(ctx context.Context) error {
+		b, err := bundle.Open(ctx, d.BinDir, d.Bundled)
+		if err != nil {
+			return err
+		}
+		ctl, err := operator.Ctl(b, d.To.Next(), d.Endpoints, d.TLS, d.User, d.Password)
+		if err != nil {
+			return err
+		}
+		c := &cluster.Client{Ctl: ctl, TLS: d.TLS, Say: func(line string) { log.Info(line) }}
+		return c.Downgrade(ctx, d.To)
+	}, nil, nil
 }
 
 func prepare(args []string, getenv func(string) string, stdout, stderr io.Writer) (func(context.Context) error, []string, error) {

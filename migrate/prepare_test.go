@@ -13,7 +13,7 @@ import (
 
 var quiet = map[string]string{"DO_NOT_MOVE_BINARIES": "true"}
 
-func storageOf(v string) string {
+func storageFor(v string) string {
 	if strings.HasPrefix(v, "2.") {
 		return "etcd2"
 	}
@@ -24,7 +24,7 @@ func storageOf(v string) string {
 func (c *trio) prepare(target, out string, sources []string, more ...string) (code int, log string) {
 	c.t.Helper()
 	return runOperator(c.t, quiet, slices.Concat([]string{"prepare",
-		"--bin-dir", etcdtest.Binaries(c.t), "--target-version", target, "--target-storage", storageOf(target), "--out", out,
+		"--bin-dir", etcdtest.Binaries(c.t), "--target-version", target, "--target-storage", storageFor(target), "--out", out,
 	}, more, sources)...)
 }
 
@@ -32,7 +32,7 @@ func (c *trio) prepare(target, out string, sources []string, more ...string) (co
 func (c *trio) apply(i int, target, file string, more ...string) (code int, log string) {
 	c.t.Helper()
 	return runOperator(c.t, quiet, slices.Concat([]string{"apply",
-		"--bin-dir", etcdtest.Binaries(c.t), "--target-version", target, "--target-storage", storageOf(target),
+		"--bin-dir", etcdtest.Binaries(c.t), "--target-version", target, "--target-storage", storageFor(target),
 		"--from", file, "--data-dir", c.dirs[i], "--name", c.names[i],
 	}, more)...)
 }
@@ -53,7 +53,7 @@ func (c *trio) remake(target string, more ...string) {
 	for i := range c.names {
 		c.must(c.apply(i, target, file))
 		b, err := os.ReadFile(filepath.Join(c.dirs[i], "version.txt"))
-		if err != nil || string(b) != target+"/"+storageOf(target) {
+		if err != nil || string(b) != target+"/"+storageFor(target) {
 			c.t.Fatalf("version.txt is %q (%v)", b, err)
 		}
 	}
@@ -72,6 +72,7 @@ func (c *trio) checkMembers() {
 // TestAllMembersAreMadeFromOneDatabase goes down where no running cluster can,
 // and to where the old members would show up again.
 func TestAllMembersAreMadeFromOneDatabase(t *testing.T) {
+	t.Parallel()
 	pairs := [][2]string{{"3.5", "3.4"}, {"3.7", "3.4"}}
 	if etcdtest.All() {
 		pairs = append(pairs, [][2]string{{"3.4", "3.6"}, {"3.0", "3.7"}, {"3.3", "3.0"}, {"3.7", "3.6"}, {"3.7", "3.0"}, {"3.6", "3.1"}}...)
@@ -131,4 +132,62 @@ func TestWritesThatOnlyLogsHaveAreKept(t *testing.T) {
 	c.startAll(to)
 	c.same(want)
 	c.stopAll()
+}
+
+// TestAClusterOfV2KeysBecomesOneOfV3KeysAndBack: one member's keys are turned
+// into v3 keys, and all members made of that; and back.
+func TestAClusterOfV2KeysBecomesOneOfV3KeysAndBack(t *testing.T) {
+	t.Parallel()
+	v23 := version(t, "2.3")
+	targets := []string{"3.5"}
+	if etcdtest.All() {
+		targets = []string{"3.0", "3.4", "3.5", "3.7"}
+	}
+	for _, line := range targets {
+		t.Run("2.3 to "+line, func(t *testing.T) {
+			t.Parallel()
+			to := version(t, line)
+			c := newTrio(t).new(v23)
+			c.members[0].V2Seed(60)
+			// The last word is heard by two only, and all are killed.
+			c.members[2].Kill()
+			c.members[0].WaitServing()
+			c.members[0].V2Put("/registry/last", "v", 0)
+			v2 := c.members[0].V2Read()
+			c.members[0].Kill()
+			c.members[1].Kill()
+			c.refused(0, to, "migrate prepare")
+			c.remake(to, "--initial-cluster", c.initial())
+			c.startAll(to)
+			for _, m := range c.members {
+				etcdtest.Same(t, "the keys", fromV2(v2), values(m.Read("").Keys))
+			}
+			c.checkMembers()
+			content := c.members[1].Read("")
+			c.same(content)
+			c.stopAll()
+
+			// And back to v2 keys.
+			c.refused(0, v23, "migrate prepare")
+			c.remake(v23)
+			c.startAll(v23)
+			for _, m := range c.members {
+				var got []shown
+				for _, k := range m.V2Read() {
+					got = append(got, shown{k.Key, k.Value, fmt.Sprint(k.Created), fmt.Sprint(k.Modified), k.TTL})
+				}
+				var want []shown
+				for _, k := range content.Keys {
+					want = append(want, shown{k.Key, k.Value, k.Create, k.Mod, k.Lease != ""})
+				}
+				etcdtest.Same(t, "the v2 keys", want, got)
+			}
+			c.checkMembers()
+			c.members[1].V2Put("/registry/after", "it", 0)
+			for _, m := range c.members {
+				etcdtest.Same(t, "the v2 keys after a write", c.members[1].V2Read(), m.V2Read())
+			}
+			c.stopAll()
+		})
+	}
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,22 +18,23 @@ var (
 	ErrNotYet = errors.New("the cluster is not ready for a downgrade")
 )
 
-// Client talks to a running cluster through its client URLs.
+// Client talks to a running cluster: by etcdctl where something is to be done,
+// since the JSON gateway refuses clients that show a certificate while users
+// are asked for; and by /version.
 type Client struct {
-	Endpoints      []string
-	TLS            Files
-	User, Password string
+	// Ctl runs etcdctl with the arguments, and gives what it printed.
+	Ctl func(ctx context.Context, args ...string) ([]byte, error)
+	TLS Files
 	// Say is told how it goes.
 	Say func(line string)
 
-	http  *http.Client
-	token string
+	http *http.Client
 }
 
 // Bounds of the waiting. A job that has just ended is refused another for some
 // seconds; followers need a few to write their marks.
 const (
-	callIn   = 10 * time.Second
+	callIn   = 5 * time.Second
 	retryIn  = 30 * time.Second
 	followIn = 2 * time.Minute
 	pollFor  = 200 * time.Millisecond
@@ -64,32 +64,28 @@ func (c *Client) Downgrade(ctx context.Context, to version.Line) error {
 	return c.wait(ctx, members, to)
 }
 
-// begin logs in and lists the members.
+// begin lists the members.
 func (c *Client) begin(ctx context.Context) (members []Member, err error) {
 	if c.http, err = c.TLS.client(callIn); err != nil {
 		return nil, err
 	}
-	if c.User != "" {
-		var r struct{ Token string }
-		if err := c.call(ctx, "/v3/auth/authenticate", map[string]string{"name": c.User, "password": c.Password}, &r); err != nil {
-			return nil, fmt.Errorf("logging in as %s: %w", c.User, err)
-		}
-		c.token = r.Token
+	out, err := c.Ctl(ctx, "member", "list", "--write-out=json")
+	if err != nil {
+		return nil, fmt.Errorf("asking for the members: %w", err)
 	}
 	var r struct {
 		Members []struct {
-			ID         string
+			ID         uint64
 			Name       string
-			PeerURLs   []string
 			ClientURLs []string
 		}
 	}
-	if err := c.call(ctx, "/v3/cluster/member/list", map[string]any{}, &r); err != nil {
-		return nil, fmt.Errorf("asking for the members: %w", err)
+	if err := json.Unmarshal(out, &r); err != nil {
+		return nil, fmt.Errorf("the list of members: %w", err)
 	}
 	for _, m := range r.Members {
 		if m.Name == "" {
-			m.Name = m.ID // it was added and never started
+			m.Name = fmt.Sprintf("%x", m.ID) // it was added and never started
 		}
 		members = append(members, Member{Name: m.Name, ClientURLs: m.ClientURLs})
 	}
@@ -142,9 +138,12 @@ func (c *Client) enable(ctx context.Context, to version.Line) error {
 	ctx, cancel := context.WithTimeout(ctx, retryIn)
 	defer cancel()
 	for {
-		err := c.job(ctx, "VALIDATE", to)
+		_, err := c.Ctl(ctx, "downgrade", "validate", to.String())
 		if err == nil {
-			err = c.job(ctx, "ENABLE", to)
+			_, err = c.Ctl(ctx, "downgrade", "enable", to.String())
+		}
+		if err != nil {
+			err = fmt.Errorf("asking to go down to %s: %w", to, err)
 		}
 		if err == nil || !strings.Contains(err.Error(), "in progress") {
 			return err
@@ -153,14 +152,6 @@ func (c *Client) enable(ctx context.Context, to version.Line) error {
 			return err
 		}
 	}
-}
-
-func (c *Client) job(ctx context.Context, action string, to version.Line) error {
-	err := c.call(ctx, "/v3/maintenance/downgrade", map[string]string{"action": action, "version": to.String() + ".0"}, &struct{}{})
-	if err != nil {
-		return fmt.Errorf("asking to go down to %s (%s): %w", to, strings.ToLower(action), err)
-	}
-	return nil
 }
 
 // wait waits until every member has followed.
@@ -193,30 +184,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
-}
-
-// call posts JSON to the first endpoint that answers.
-func (c *Client) call(ctx context.Context, path string, body, into any) error {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	var failed []error
-	for _, e := range c.Endpoints {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(e, "/")+path, bytes.NewReader(b))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Content-Type", "application/json")
-		if c.token != "" {
-			req.Header.Set("Authorization", c.token)
-		}
-		err = do(c.http, req, into)
-		var status *StatusError
-		if err == nil || errors.As(err, &status) {
-			return err
-		}
-		failed = append(failed, err)
-	}
-	return errors.Join(failed...)
 }

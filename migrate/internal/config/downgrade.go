@@ -18,11 +18,13 @@ type Downgrade struct {
 	To             version.Line
 	TLS            cluster.Files
 	User, Password string
+	BinDir         string
+	Bundled        []version.Version // nil: find out
 }
 
 // ParseDowngrade reads the arguments after "downgrade". Help goes to w, and is
 // flag.ErrHelp.
-func ParseDowngrade(args []string, getenv func(string) string, w io.Writer) (*Downgrade, error) {
+func ParseDowngrade(args []string, getenv func(string) string, compiled string, w io.Writer) (*Downgrade, error) {
 	env := func(names ...string) string {
 		for _, n := range names {
 			if v := getenv(n); v != "" {
@@ -38,6 +40,9 @@ func ParseDowngrade(args []string, getenv func(string) string, w io.Writer) (*Do
 	target := f.String("target-version", env("TARGET_VERSION"), "the version to go down to ($TARGET_VERSION); required")
 	user := f.String("user", env("ETCDCTL_USER"), "NAME or NAME:PASSWORD of a user with the role root, where users are asked for ($ETCDCTL_USER, $ETCDCTL_PASSWORD)")
 	passwordFile := f.String("password-file", "", "file that holds the user's password")
+	d := &Downgrade{}
+	f.StringVar(&d.BinDir, "bin-dir", defaultBinDir, "where etcdctl-VERSION is")
+	bundled := f.String("bundled-versions", compiled, "comma-separated versions in the bin-dir (default: those that are there)")
 	tlsFlags(f, c, env)
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(w, "migrate downgrade lets a running cluster of 3.6 or 3.7 agree on the minor below, after which its members may be swapped one by one.")
@@ -48,7 +53,14 @@ func ParseDowngrade(args []string, getenv func(string) string, w io.Writer) (*Do
 	} else if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrUsage, err)
 	}
-	d := &Downgrade{TLS: c.ClientTLS}
+	d.TLS = c.ClientTLS
+	for _, s := range split(*bundled) {
+		v, err := version.Parse(s)
+		if err != nil {
+			return nil, fmt.Errorf("%w: --bundled-versions: %v", ErrUsage, err)
+		}
+		d.Bundled = append(d.Bundled, v)
+	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("%w: %q is no flag", ErrUsage, f.Arg(0))
 	}

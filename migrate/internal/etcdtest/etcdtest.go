@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,9 +18,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // BinariesVar names the folder that holds etcd-V, etcdctl-V and etcdutl-V.
@@ -101,6 +105,9 @@ func Start(t testing.TB, version, dir string, more ...string) *Member {
 func StartMember(t testing.TB, version, dir, name, peer string, more ...string) *Member {
 	t.Helper()
 	m := &Member{t: t, Version: version, Dir: dir, URL: FreeURL(t), PeerURL: peer}
+	if strings.HasPrefix(peer, "https:") { // the flags for it are in more
+		m.URL = strings.Replace(m.URL, "http:", "https:", 1)
+	}
 	out, err := os.CreateTemp(t.TempDir(), "etcd-*.log")
 	if err != nil {
 		t.Fatal(err)
@@ -124,15 +131,26 @@ func StartMember(t testing.TB, version, dir, name, peer string, more ...string) 
 	return m
 }
 
-// FreeURL is a loopback URL that nobody listens on.
+// taken are the ports that FreeURL gave away.
+var taken sync.Map
+
+// FreeURL is a loopback URL that nobody listens on, and that it gives once. Its
+// port is below those that the kernel gives to connections, one of which could
+// have it by the time that a member wants it.
 func FreeURL(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 12000 + rand.IntN(20000)
+		if _, again := taken.LoadOrStore(port, true); again {
+			continue
+		}
+		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
+			l.Close()
+			return "http://127.0.0.1:" + strconv.Itoa(port)
+		}
 	}
-	defer l.Close()
-	return "http://127.0.0.1:" + strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no free port")
+	return ""
 }
 
 // Ready waits until the member has agreed on its line's version.
@@ -179,16 +197,23 @@ func (m *Member) version() map[string]string {
 
 func (m *Member) wait(what string, ok func() bool) {
 	m.t.Helper()
-	for range 1200 {
+	for range 600 {
 		if ok() {
 			return
 		}
-		if err := m.cmd.Process.Signal(syscall.Signal(0)); err != nil {
+		if m.ended() {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	m.t.Fatalf("etcd %s on %s: no %s; its log ends:\n%s", m.Version, m.Dir, what, m.log())
+}
+
+// ended says whether the member ended by itself, and leaves it for Stop.
+func (m *Member) ended() bool {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, m.cmd.Process.Pid, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	return err != nil || info.Signo != 0
 }
 
 func (m *Member) log() string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,28 +158,34 @@ func (o *Operator) identity(s *datadir.State) (name string, peers []string) {
 
 // command runs one of etcd's tools; the error has its last words.
 func command(ctx context.Context, args, env []string) error {
+	_, err := output(ctx, args, env)
+	return err
+}
+
+// output is command with what the tool printed to its standard output.
+func output(ctx context.Context, args, env []string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = toolEnvironment(os.Environ(), env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 10 * time.Second
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	var out, all bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &all), &all
 	done := make(chan error)
 	go onOwnThread(cmd, done)
 	err := <-done
 	if err == nil {
-		return nil
+		return out.Bytes(), nil
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	lines := strings.Split(strings.TrimSpace(all.String()), "\n")
 	last := strings.Join(lines[max(0, len(lines)-3):], " | ")
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return fmt.Errorf("%s: %w; its last words: %s", filepath.Base(args[0]), err, last[:min(len(last), 1000)])
+		return nil, fmt.Errorf("%s: %w; its last words: %s", filepath.Base(args[0]), err, last[:min(len(last), 1000)])
 	}
-	return err
+	return nil, err
 }
 
 // toolEnvironment is ours without what would change a tool's flags.
