@@ -33,7 +33,7 @@ var rooms = []struct {
 	{"pkg/publish", []string{"pkg/registry", "pkg/image", "pkg/sign"}},
 	{"pkg/policy", []string{"pkg/sign"}},
 	{"pkg/diff", []string{"pkg/lock"}},
-	{"cmd/etcdimg", []string{"pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy"}},
+	{"cmd/etcdimg", []string{"pkg/inspect", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside

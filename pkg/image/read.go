@@ -29,6 +29,15 @@ const maxBlob = 64 << 20
 type Layout struct {
 	files fs.FS
 	top   v1.IndexManifest
+	close func() error
+}
+
+// Close lets go of an archive's file. A layout in a directory needs none.
+func (l *Layout) Close() error {
+	if l.close == nil {
+		return nil
+	}
+	return l.close()
 }
 
 // OpenLayout opens the OCI layout in a directory.
@@ -101,11 +110,11 @@ func (l *Layout) Resolve(reference string) (v1.Descriptor, error) {
 
 // isImage tells images from what is said about them.
 func (l *Layout) isImage(d v1.Descriptor) bool {
-	if isSideTag(d.Annotations[ocispec.AnnotationRefName]) || d.ArtifactType != "" {
+	// Some tools copy the configuration's media type into artifactType.
+	if isSideTag(d.Annotations[ocispec.AnnotationRefName]) || d.ArtifactType != "" && !types.MediaType(d.ArtifactType).IsConfig() {
 		return false
 	}
-	switch d.Annotations[cosignKind] {
-	case cosignSignatures, cosignAttestations:
+	if _, ok := cosignKinds[d.Annotations[cosignKind]]; ok {
 		return false
 	}
 	if d.MediaType.IsIndex() {
@@ -119,12 +128,15 @@ func (l *Layout) isImage(d v1.Descriptor) bool {
 	return json.Unmarshal(raw, &m) == nil && m.Subject == nil && m.ArtifactType == ""
 }
 
-// Cosign's annotation of what an entry of a layout is.
-const (
-	cosignKind         = "kind"
-	cosignSignatures   = "dev.cosignproject.cosign/sigs"
-	cosignAttestations = "dev.cosignproject.cosign/atts"
-)
+// cosignKind is cosign's annotation of what an entry of a layout is.
+const cosignKind = "kind"
+
+// cosignKinds are the values of it that are no images, and how the tag ends
+// under which a registry has the same.
+var cosignKinds = map[string]string{
+	"dev.cosignproject.cosign/sigs": "sig",
+	"dev.cosignproject.cosign/atts": "att",
+}
 
 // isSideTag recognizes the tags that are made of another manifest's digest:
 // sha256-<hex> with the list of its referrers, and cosign's with .sig, .att or
@@ -164,6 +176,25 @@ func (l *Layout) Open(digest v1.Hash) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("blob %s: %w", digest, ErrNotThere)
 	}
 	return f, err
+}
+
+// Companions are what cosign keeps beside a digest: by the tags that are made
+// of the digest, sha256-<hex>.sig, .att and .sbom, and, in a layout that cosign
+// wrote, by an entry's kind, which is about the one image of the layout. They
+// are given by the tag's ending.
+func (l *Layout) Companions(subject v1.Hash) map[string]v1.Descriptor {
+	found := map[string]v1.Descriptor{}
+	only, err := l.Resolve("")
+	alone := err == nil && only.Digest == subject
+	for _, d := range l.top.Manifests {
+		if ending, ok := strings.CutPrefix(d.Annotations[ocispec.AnnotationRefName], referrersTag(subject)+"."); ok {
+			found[ending] = d
+		}
+		if ending, ok := cosignKinds[d.Annotations[cosignKind]]; ok && alone {
+			found[ending] = d
+		}
+	}
+	return found
 }
 
 func wellFormed(digest v1.Hash) error {
@@ -246,11 +277,11 @@ func (l *Layout) Statements(subject v1.Hash) ([]Statement, error) {
 	}
 	var found []Statement
 	for _, r := range all {
-		s, ok := r.statement()
+		s, content, ok := r.statement()
 		if !ok {
 			continue
 		}
-		if s.Content, err = l.Blob(r.Manifest.Layers[0].Digest); err != nil {
+		if s.Content, err = l.Blob(content.Digest); err != nil {
 			return nil, fmt.Errorf("reading %s about %s: %w", s.ArtifactType, subject, err)
 		}
 		found = append(found, s)
@@ -258,19 +289,28 @@ func (l *Layout) Statements(subject v1.Hash) ([]Statement, error) {
 	return found, nil
 }
 
-// statement is what a referrer says, its content aside; false when it has
-// another form.
-func (r Referrer) statement() (Statement, bool) {
+// ParseStatement reads a manifest that Statement.Manifest may have made: all of
+// the statement but its content, which has the descriptor. It is false for a
+// manifest of another form.
+func ParseStatement(manifest []byte) (s Statement, content v1.Descriptor, ok bool) {
+	var r Referrer
+	if json.Unmarshal(manifest, &r.Manifest) != nil || r.Manifest.Subject == nil {
+		return Statement{}, v1.Descriptor{}, false
+	}
+	return r.statement()
+}
+
+func (r Referrer) statement() (Statement, v1.Descriptor, bool) {
 	m := r.Manifest
 	if m.Config.MediaType != types.MediaType(ocispec.MediaTypeEmptyJSON) || len(m.Layers) != 1 || string(m.Layers[0].MediaType) != m.ArtifactType {
-		return Statement{}, false
+		return Statement{}, v1.Descriptor{}, false
 	}
 	return Statement{
 		Subject:       *m.Subject,
 		Name:          m.Layers[0].Annotations[ocispec.AnnotationTitle],
 		ArtifactType:  m.ArtifactType,
 		PredicateType: m.Annotations[AnnotationPredicateType],
-	}, true
+	}, m.Layers[0], true
 }
 
 func readBounded(files fs.FS, name string) ([]byte, error) {

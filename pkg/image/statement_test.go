@@ -233,3 +233,84 @@ func TestALayoutThatIsNotWhole(t *testing.T) {
 	_, err = image.OpenLayout(t.TempDir())
 	wantError(t, err, "oci-layout", "not in the layout")
 }
+
+func TestAnArchiveIsReadAsALayout(t *testing.T) {
+	c := openCache(t, t.TempDir())
+	x := fourArchs(t, c)
+	file := filepath.Join(t.TempDir(), "etcd.tar")
+	if err := image.WriteArchive(t.Context(), file, x, name); err != nil {
+		t.Fatal(err)
+	}
+	l, err := image.OpenArchive(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d, err := l.Resolve(name.Tags[0])
+	if err != nil || d.Digest != digestOf(t, x) {
+		t.Fatalf("the archive's image is %v, %v", d.Digest, err)
+	}
+	for _, img := range imagesOf(t, x) {
+		raw, err := l.Blob(digestOf(t, img))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := img.RawManifest()
+		if err != nil || !bytes.Equal(raw, want) {
+			t.Errorf("a manifest is %s, want %s (%v)", raw, want, err)
+		}
+		m, err := img.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, layer := range m.Layers {
+			r, err := l.Open(layer.Digest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			digest, n, err := v1.SHA256(r)
+			if err != nil || digest != layer.Digest || n != layer.Size {
+				t.Errorf("a layer is %s of %d bytes (%v), want %s of %d", digest, n, err, layer.Digest, layer.Size)
+			}
+			r.Close()
+		}
+	}
+	if said, err := l.Statements(d.Digest); err != nil || len(said) != 0 {
+		t.Errorf("an archive says %v, %v", said, err)
+	}
+	writeFile(t, file, "no archive")
+	_, err = image.OpenArchive(file)
+	wantError(t, err, file)
+}
+
+func TestCompanionsAreFoundByTagAndByKind(t *testing.T) {
+	c := openCache(t, t.TempDir())
+	x := fourArchs(t, c)
+	dir := filepath.Join(t.TempDir(), "layout")
+	writeLayout(t, c, dir, x, name)
+	subject := digestOf(t, x)
+	for what, mark := range map[string]map[string]string{
+		"tag":  {"org.opencontainers.image.ref.name": "sha256-" + subject.Hex + ".sig"},
+		"kind": {"kind": "dev.cosignproject.cosign/sigs"},
+	} {
+		top := v1.IndexManifest{SchemaVersion: 2, Manifests: []v1.Descriptor{
+			{MediaType: "application/vnd.oci.image.index.v1+json", Digest: subject},
+			{MediaType: "application/vnd.oci.image.manifest.v1+json", Digest: v1.Hash{Algorithm: "sha256", Hex: subject.Hex[1:] + "0"}, Annotations: mark},
+		}}
+		raw, err := json.Marshal(top)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, "index.json"), string(raw))
+		l := openLayout(t, dir)
+		if got := l.Companions(subject); len(got) != 1 || got["sig"].Digest != top.Manifests[1].Digest {
+			t.Errorf("by %s there are %v", what, got)
+		}
+		if got := l.Companions(top.Manifests[1].Digest); len(got) != 0 {
+			t.Errorf("by %s another digest has %v", what, got)
+		}
+		if d, err := l.Resolve(""); err != nil || d.Digest != subject {
+			t.Errorf("by %s the only image is %v, %v", what, d.Digest, err)
+		}
+	}
+}
