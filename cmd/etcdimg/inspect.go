@@ -80,7 +80,7 @@ func printInspection(w io.Writer, r *inspect.Report) {
 		row("starts", "%s", starts(r.Images[0]))
 	}
 	if r.Made != nil {
-		printMade(row, r.Made)
+		printInputs(row, r.Made)
 	}
 	for _, img := range r.Images {
 		row("platform", "%-13s %s %7.1f MB  %s", img.Platform, short(img.Digest), megabytes(img.Size()), layers(img))
@@ -116,7 +116,7 @@ func layers(i inspect.Image) string {
 	return strings.Join(all, ", ")
 }
 
-func printMade(row func(string, string, ...any), m *inspect.Made) {
+func printInputs(row func(string, string, ...any), m *inspect.Made) {
 	for _, e := range m.Etcd {
 		var how []string
 		if e.Toolchain != "" {

@@ -128,14 +128,18 @@ func (l *Layout) isImage(d v1.Descriptor) bool {
 	return json.Unmarshal(raw, &m) == nil && m.Subject == nil && m.ArtifactType == ""
 }
 
-// cosignKind is cosign's annotation of what an entry of a layout is.
-const cosignKind = "kind"
+// Cosign's annotation of what an entry of a layout is.
+const (
+	cosignKind         = "kind"
+	cosignSignatures   = "dev.cosignproject.cosign/sigs"
+	cosignAttestations = "dev.cosignproject.cosign/atts"
+)
 
 // cosignKinds are the values of it that are no images, and how the tag ends
 // under which a registry has the same.
 var cosignKinds = map[string]string{
-	"dev.cosignproject.cosign/sigs": "sig",
-	"dev.cosignproject.cosign/atts": "att",
+	cosignSignatures:   "sig",
+	cosignAttestations: "att",
 }
 
 // isSideTag recognizes the tags that are made of another manifest's digest:
