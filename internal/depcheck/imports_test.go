@@ -29,11 +29,13 @@ var rooms = []struct {
 	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/etcd", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image", "pkg/sbom"}},
 	{"pkg/provenance", []string{"pkg/profile", "pkg/lock", "pkg/etcd", "pkg/debian", "pkg/image", "pkg/build"}},
 	{"pkg/registry", nil}, // a utility: it does not know what it carries
+	{"pkg/inspect", []string{"pkg/lock", "pkg/image", "pkg/registry", "pkg/provenance"}},
+	{"pkg/rebuild", []string{"pkg/lock", "pkg/etcd", "pkg/debian", "pkg/build", "pkg/provenance", "pkg/inspect"}},
 	{"pkg/sign", []string{"pkg/image", "pkg/registry"}},
 	{"pkg/publish", []string{"pkg/registry", "pkg/image", "pkg/sign"}},
 	{"pkg/policy", []string{"pkg/sign"}},
 	{"pkg/diff", []string{"pkg/lock"}},
-	{"cmd/etcdimg", []string{"pkg/inspect", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy"}},
+	{"cmd/etcdimg", []string{"pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside
