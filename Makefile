@@ -72,6 +72,7 @@ e2e: ## build the images for real, unpack, run and break them
 	$(LINES_STORE) $(GO) test -tags e2e -count 1 -timeout 60m -v ./test/e2e/...
 
 bench: ## print the figures of this machine against their targets
+	$(LINES_STORE) $(GO) run ./test/lines .cache/etcd
 	$(GO) run ./test/bench
 
 fuzz: ## let every fuzz test look for new inputs, 10 s each

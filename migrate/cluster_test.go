@@ -170,7 +170,7 @@ func (c *trio) linearizable(i int) {
 func (c *trio) same(want etcdtest.Content) {
 	c.t.Helper()
 	for i, m := range c.members {
-		etcdtest.Same(c.t, "what "+c.names[i]+" shows", want, m.Read(want.OldRevision))
+		etcdtest.Same(c.t, "what "+c.names[i]+" shows", want, m.Read(want))
 	}
 }
 
@@ -196,7 +196,7 @@ func TestMembersKeepTheirKeysAsTheyGoUp(t *testing.T) {
 	for i, m := range c.members {
 		m.Put("/registry/"+c.names[i], c.names[i], "")
 	}
-	want := c.members[0].Read("")
+	want := c.members[0].Read(etcdtest.Content{})
 	c.roll(to)
 	c.same(want)
 	for i := range c.names {

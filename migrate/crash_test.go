@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -28,25 +29,17 @@ var moves = [][2]string{
 	{"2.3.8", "3.5.35"},  // convert, run
 }
 
-// crashSeed is printed, so that a failure can be played again.
-func crashSeed(t *testing.T) *rand.Rand {
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("ETCDIMG_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("ETCDIMG_SEED: %v", err)
-		}
-	}
-	t.Logf("seed %d (set ETCDIMG_SEED to play it again)", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
-
 // fixture is a seeded directory that is copied for every try, and how long its
 // move takes undisturbed.
 type fixture struct {
 	seeded
-	from, to string
-	took     time.Duration
+	to   string
+	took time.Duration
+}
+
+// moment is a random one of the move.
+func (f fixture) moment(r *rand.Rand) time.Duration {
+	return time.Duration(r.Int64N(int64(f.took) + 1))
 }
 
 func fixtures(t *testing.T) []fixture {
@@ -56,14 +49,14 @@ func fixtures(t *testing.T) []fixture {
 		if i%2 == 0 {
 			stop = (*etcdtest.Member).Kill
 		}
-		f := fixture{seeded: seed(t, m[0], 60, stop), from: m[0], to: m[1]}
+		f := fixture{seeded: seed(t, m[0], 60, stop), to: m[1]}
 		begun := time.Now()
 		dir := f.copy(t)
 		if out, err := operateAsProgram(dir.dir, f.to).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		f.took = time.Since(begun)
-		checkShown(t, dir, f.from, f.to)
+		checkShown(t, dir, f.to)
 		all = append(all, f)
 	}
 	return all
@@ -89,13 +82,9 @@ func (f fixture) copyTo(t *testing.T, dir string) seeded {
 }
 
 func operateAsProgram(dir, target string, more ...string) *exec.Cmd {
-	storage := "etcd3"
-	if strings.HasPrefix(target, "2.") {
-		storage = "etcd2"
-	}
 	return program(append([]string{
 		"--data-dir", dir, "--bin-dir", os.Getenv(etcdtest.BinariesVar),
-		"--target-version", target, "--target-storage", storage,
+		"--target-version", target, "--target-storage", storageOf(target),
 	}, more...)...)
 }
 
@@ -103,7 +92,7 @@ func operateAsProgram(dir, target string, more ...string) *exec.Cmd {
 func (f fixture) checkDone(t *testing.T, s seeded) {
 	t.Helper()
 	mustOperate(t, s.dir, f.to)
-	checkShown(t, s, f.from, f.to)
+	checkShown(t, s, f.to)
 	for _, room := range []string{s.dir + ".migrate", filepath.Join(s.dir, ".migrate")} {
 		for _, name := range []string{"journal.json", "next", "work"} {
 			if _, err := os.Lstat(filepath.Join(room, name)); !errors.Is(err, os.ErrNotExist) {
@@ -113,26 +102,35 @@ func (f fixture) checkDone(t *testing.T, s seeded) {
 	}
 }
 
-// TestKilledAnywhere kills the operator, and the servers it runs with it, at
-// random moments, sometimes twice, and runs it again. ETCDIMG_ALL=1 does so 300
-// times.
-func TestKilledAnywhere(t *testing.T) {
+// TestInterruptedAnywhere disturbs the operator at random moments of moves that
+// have every kind of step, runs it again, and compares the data: by kill -9, of
+// itself or of a program that it runs, sometimes twice; by SIGTERM; and by a disk
+// that somebody else fills. ETCDIMG_ALL=1 does the first 300 times.
+func TestInterruptedAnywhere(t *testing.T) {
 	etcdtest.Binaries(t)
-	r := crashSeed(t)
-	n := 8
-	if etcdtest.All() {
-		n = 300
-	}
+	r := newRand(t)
 	all := fixtures(t)
-	killed := 0
+	tries := func(few, many int) int {
+		if etcdtest.All() {
+			return many
+		}
+		return few
+	}
+	t.Run("killed", func(t *testing.T) { killedAnywhere(t, r, all, tries(7, 300)) })
+	t.Run("told to stop", func(t *testing.T) { stoppedAnywhere(t, r, all, tries(4, 100)) })
+	t.Run("disk full", func(t *testing.T) { fullAnywhere(t, r, all, tries(4, 100)) })
+}
+
+func killedAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
+	disturbed := 0
 	for i := range n {
 		f := all[i%len(all)]
-		times := 1 + r.IntN(2)
 		var after []time.Duration
-		for range times {
-			after = append(after, time.Duration(r.Int64N(int64(f.took)+1)))
+		for range 1 + r.IntN(2) {
+			after = append(after, f.moment(r))
 		}
-		ok := t.Run(strconv.Itoa(i)+" "+f.from+" to "+f.to, func(t *testing.T) {
+		child := r.IntN(4) == 0
+		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.version, f.to), func(t *testing.T) {
 			s := f.copy(t)
 			for _, d := range after {
 				cmd := operateAsProgram(s.dir, f.to)
@@ -140,36 +138,50 @@ func TestKilledAnywhere(t *testing.T) {
 					t.Fatal(err)
 				}
 				time.Sleep(d)
-				if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				if child {
+					killChildren(t, cmd.Process.Pid)
+				} else if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 					t.Fatal(err)
 				}
 				if err := cmd.Wait(); err != nil {
-					killed++
+					disturbed++
 				}
 			}
 			f.checkDone(t, s)
 		})
 		if !ok {
-			t.Errorf("killed after %v", after)
+			t.Errorf("killed after %v (a program that it runs: %v)", after, child)
 		}
 	}
-	t.Logf("%d runs were killed before their end in %d tries; the data was right after each", killed, n)
+	t.Logf("%d runs did not come to their end in %d tries", disturbed, n)
 }
 
-// TestToldToStopAnywhere does the same by SIGTERM: the operator ends with 1 (or
-// 0, if it was done), leaves no server behind, and goes on when run again.
-func TestToldToStopAnywhere(t *testing.T) {
-	etcdtest.Binaries(t)
-	r := crashSeed(t)
-	n := 6
-	if etcdtest.All() {
-		n = 60
+// killChildren kills what the operator runs, if it runs something.
+func killChildren(t *testing.T, pid int) {
+	t.Helper()
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
 	}
-	all := fixtures(t)
+	for _, name := range lists {
+		b, _ := os.ReadFile(name) // it may have ended
+		for id := range strings.FieldsSeq(string(b)) {
+			child, err := strconv.Atoi(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = syscall.Kill(child, syscall.SIGKILL) // it may have ended
+		}
+	}
+}
+
+// The operator ends with 1 (or 0, if it was done), and goes on when run again.
+func stoppedAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
+	disturbed := 0
 	for i := range n {
 		f := all[i%len(all)]
-		after := time.Duration(r.Int64N(int64(f.took) + 1))
-		ok := t.Run(strconv.Itoa(i)+" "+f.from+" to "+f.to, func(t *testing.T) {
+		after := f.moment(r)
+		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.version, f.to), func(t *testing.T) {
 			s := f.copy(t)
 			cmd := operateAsProgram(s.dir, f.to)
 			var out strings.Builder
@@ -180,7 +192,12 @@ func TestToldToStopAnywhere(t *testing.T) {
 			time.Sleep(after)
 			_ = cmd.Process.Signal(syscall.SIGTERM)
 			err := cmd.Wait()
-			if code := cmd.ProcessState.ExitCode(); code != 0 && (code != 1 || !strings.Contains(out.String(), "migrate: ")) && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+			if err != nil {
+				disturbed++
+			}
+			// Before it listens to signals it dies of them.
+			early := cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGTERM
+			if code := cmd.ProcessState.ExitCode(); code != 0 && (code != 1 || !strings.Contains(out.String(), "migrate: ")) && !early {
 				t.Errorf("%v\n%s", err, &out)
 			}
 			f.checkDone(t, s)
@@ -189,6 +206,38 @@ func TestToldToStopAnywhere(t *testing.T) {
 			t.Errorf("told to stop after %v", after)
 		}
 	}
+	t.Logf("%d runs did not come to their end in %d tries", disturbed, n)
+}
+
+func fullAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
+	failed := 0
+	for i := range n {
+		f := all[i%len(all)]
+		after, left := f.moment(r), r.Int64N(1<<20)
+		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.version, f.to), func(t *testing.T) {
+			s := f.copyTo(t, onTmpfs(t, 4<<30))
+			cmd := operateAsProgram(s.dir, f.to)
+			var out strings.Builder
+			cmd.Stderr = &out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(after)
+			resize(t, s.dir, left)
+			if err := cmd.Wait(); err != nil {
+				failed++
+				if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(out.String(), "migrate: ") {
+					t.Errorf("%v\n%s", err, &out)
+				}
+			}
+			resize(t, s.dir, 2<<30)
+			f.checkDone(t, s)
+		})
+		if !ok {
+			t.Errorf("full after %v but for %d bytes", after, left)
+		}
+	}
+	t.Logf("%d runs failed on the full disk in %d tries", failed, n)
 }
 
 // onTmpfs mounts a file system of so many bytes, with the data directory as its
@@ -213,7 +262,7 @@ func TestADirectoryThatIsAMountPoint(t *testing.T) {
 	etcdtest.Binaries(t)
 	for _, m := range moves[:4] {
 		t.Run(m[0]+" to "+m[1], func(t *testing.T) {
-			f := fixture{seeded: seed(t, m[0], 40, (*etcdtest.Member).Stop), from: m[0], to: m[1]}
+			f := fixture{seeded: seed(t, m[0], 40, (*etcdtest.Member).Stop), to: m[1]}
 			s := f.copyTo(t, onTmpfs(t, 4<<30))
 			f.checkDone(t, s)
 			if _, err := os.Stat(filepath.Join(s.dir, ".migrate", "backups")); err != nil {
@@ -241,7 +290,7 @@ func TestOnADiskThatIsTooSmall(t *testing.T) {
 	etcdtest.Binaries(t)
 	for _, m := range moves[:4] {
 		t.Run(m[0]+" to "+m[1], func(t *testing.T) {
-			f := fixture{seeded: seed(t, m[0], 40, (*etcdtest.Member).Stop), from: m[0], to: m[1]}
+			f := fixture{seeded: seed(t, m[0], 40, (*etcdtest.Member).Stop), to: m[1]}
 			s := f.copyTo(t, onTmpfs(t, 4<<30))
 			resize(t, s.dir, 100<<20)
 			before := listing(t, s.dir)
@@ -256,46 +305,6 @@ func TestOnADiskThatIsTooSmall(t *testing.T) {
 			f.checkDone(t, s)
 		})
 	}
-}
-
-// Somebody else fills the disk at a random moment: the operator fails or not,
-// and the data is there.
-func TestTheDiskFillsUpMeanwhile(t *testing.T) {
-	etcdtest.Binaries(t)
-	r := crashSeed(t)
-	n := 6
-	if etcdtest.All() {
-		n = 60
-	}
-	all := fixtures(t)
-	failed := 0
-	for i := range n {
-		f := all[i%len(all)]
-		after, left := time.Duration(r.Int64N(int64(f.took)+1)), r.Int64N(1<<20)
-		ok := t.Run(strconv.Itoa(i)+" "+f.from+" to "+f.to, func(t *testing.T) {
-			s := f.copyTo(t, onTmpfs(t, 4<<30))
-			cmd := operateAsProgram(s.dir, f.to)
-			var out strings.Builder
-			cmd.Stderr = &out
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(after)
-			resize(t, s.dir, left)
-			if err := cmd.Wait(); err != nil {
-				failed++
-				if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(out.String(), "migrate: ") {
-					t.Errorf("%v\n%s", err, &out)
-				}
-			}
-			resize(t, s.dir, 2<<30)
-			f.checkDone(t, s)
-		})
-		if !ok {
-			t.Errorf("full after %v but for %d bytes", after, left)
-		}
-	}
-	t.Logf("%d of %d runs failed on the full disk; the data was right after each", failed, n)
 }
 
 // A root operator leaves the files to the user that owned them.

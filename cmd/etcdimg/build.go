@@ -36,7 +36,7 @@ func (f *pipelineFlags) register(cmd *cobra.Command) {
 // load reads a profile as the flags change it. The second result is the same
 // with the revision that tags have: it decides no image, so no lock has it.
 func (f *pipelineFlags) load(cmd *cobra.Command, path string) (p, tagged *profile.Profile, err error) {
-	if p, err = profile.Load(path); err != nil {
+	if p, err = loadProfile(path); err != nil {
 		return nil, nil, err
 	}
 	if cmd.Flags().Changed("etcd-version") {
@@ -73,7 +73,10 @@ func newBuildCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build PROFILE",
 		Short: "Build a profile's images into an OCI layout or an archive",
-		Example: `  etcdimg build configs/hardened.yaml
+		Long: `Build a profile's images into an OCI layout or an archive.
+` + profileArg + strings.Join(builtInProfiles(), ", ") + ".",
+		Example: `  etcdimg build hardened
+  etcdimg build configs/hardened.yaml
   etcdimg build configs/hardened.yaml --arch host -o etcd.tar && docker load -i etcd.tar`,
 		Args: cobra.ExactArgs(1),
 	}

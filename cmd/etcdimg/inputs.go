@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/etcdimg/etcdimg"
 	"github.com/etcdimg/etcdimg/pkg/build"
 	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/lock"
@@ -46,6 +47,7 @@ func (f *inputFlags) options(cmd *cobra.Command, c *cache.Cache, show *progress)
 		Events:     show.event,
 		Jobs:       defaultJobs(),
 		Environ:    os.Environ(),
+		Operator:   etcdimg.Operator(),
 		AptDir:     "/etc/apt",
 		Refresh:    f.refresh,
 		SkipSuites: f.skipSuites,
@@ -59,12 +61,12 @@ func (f *inputFlags) findLock(p *profile.Profile) (*lock.Lock, error) {
 	if f.unlocked != "" {
 		return nil, nil
 	}
-	path := lock.PathFor(p.File())
-	remedy := "lock again: etcdimg lock " + p.File()
+	path, name := lockOf(p), argOf(p)
+	remedy := "lock again: etcdimg lock " + name
 	l, err := lock.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.locked:
-		return nil, fmt.Errorf("there is no %s, and --locked allows nothing else: make one with etcdimg lock %s", path, p.File())
+		return nil, fmt.Errorf("there is no %s, and --locked allows nothing else: make one with etcdimg lock %s", path, name)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
@@ -84,7 +86,7 @@ func (f *inputFlags) inputs(ctx context.Context, b *build.Builder, p *profile.Pr
 	case f.unlocked != "":
 		fmt.Fprintf(says, "no lock is used, as %s: choosing what is newest\n", f.unlocked)
 	default:
-		fmt.Fprintf(says, "there is no %s: choosing what is newest; etcdimg lock %s pins it\n", lock.PathFor(p.File()), p.File())
+		fmt.Fprintf(says, "there is no %s: choosing what is newest; etcdimg lock %s pins it\n", lockOf(p), argOf(p))
 	}
 	return b.Resolve(ctx, p, archs)
 }

@@ -38,6 +38,8 @@ func newLockCommand() *cobra.Command {
 in PROFILE.lock.json beside it: etcd's modules and their checksums, the compiler,
 every Debian package by digest, with the snapshot that keeps it, and the profile
 itself as resolved. Keep it in version control: build finds and uses it.
+` + profileArg + strings.Join(builtInProfiles(), ", ") + `; its lock is in
+the working directory.
 
 Where there is a lock, its pins stay, except those that the profile no longer
 allows, and those that --update names: etcd, toolchain, debian, or packages by
@@ -74,7 +76,7 @@ and fails where --update would move something.`,
 func (f *lockFlags) words(cmd *cobra.Command, args []string) (profile string, err error) {
 	var rest []string
 	for _, a := range args {
-		if ext := filepath.Ext(a); profile == "" && (ext == ".yaml" || ext == ".yml" || ext == ".json" || len(args) == 1) {
+		if ext := filepath.Ext(a); profile == "" && (ext == ".yaml" || ext == ".yml" || ext == ".json" || slices.Contains(builtInProfiles(), a) || len(args) == 1) {
 			profile = a
 			continue
 		}
@@ -94,11 +96,11 @@ func (f *lockFlags) words(cmd *cobra.Command, args []string) (profile string, er
 }
 
 func runLock(cmd *cobra.Command, path string, f lockFlags) error {
-	p, err := profile.Load(path)
+	p, err := loadProfile(path)
 	if err != nil {
 		return err
 	}
-	file := lock.PathFor(path)
+	file := lockOf(p)
 	old, err := lock.ReadFile(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.check:
@@ -271,6 +273,9 @@ func printPins(w io.Writer, l *lock.Lock) {
 			from = "of the official release"
 		}
 		fmt.Fprintf(w, "%-8s etcd %s, %s\n", "pinned", e.Version, from)
+	}
+	if m := l.Migrate; m != nil {
+		fmt.Fprintf(w, "%-8s migrate, compiled by %s\n", "pinned", m.Toolchain)
 	}
 	for _, set := range l.Debian {
 		fmt.Fprintf(w, "%-8s %d packages for %s\n", "pinned", len(set.Packages), set.Arch)

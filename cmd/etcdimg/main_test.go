@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -36,6 +37,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ARCH", runtime.GOARCH)
 			e.Setenv("WORLD", w.dir)
 			e.Setenv("ETCDIMG_RELEASES", filepath.Join(w.dir, "releases"))
+			e.Setenv("MODULES", w.modules)
 			if err := os.WriteFile(filepath.Join(e.WorkDir, "archive.key"), w.key, 0o644); err != nil {
 				return err
 			}
@@ -54,6 +56,7 @@ type world struct {
 	repo    string   // the checkout
 	dir     string   // mirror, mirror-newer, mirror-bad-deb, …
 	environ []string // the Go module proxy's
+	modules string   // a Go module proxy with the modules that this test itself was built of
 	key     []byte   // that signs the archives
 	base    string   // a profile that scripts include
 }
@@ -71,6 +74,11 @@ func newWorld(t *testing.T) world {
 	}
 	t.Cleanup(func() { etcdtest.RemoveAll(proxy) })
 	w.environ = environ
+	cached, err := exec.Command("go", "env", "GOMODCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.modules = "file://" + filepath.Join(strings.TrimSpace(string(cached)), "cache", "download")
 
 	if err := etcdtest.Release(filepath.Join(w.dir, "releases"), "3.6.99", runtime.GOARCH); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/etcdimg/etcdimg/pkg/profile"
@@ -16,8 +18,9 @@ func newShowConfigCommand() *cobra.Command {
 		Use:   "show-config PROFILE",
 		Short: "Print a profile as resolved: includes merged, defaults filled in",
 		Long: `Print a profile as resolved: its includes merged and its defaults filled in.
-The result is a profile itself, and builds the same image from the same directory.`,
-		Example: "  etcdimg show-config configs/hardened.yaml",
+The result is a profile itself, and builds the same image from the same directory.
+` + profileArg + strings.Join(builtInProfiles(), ", ") + ".",
+		Example: "  etcdimg show-config hardened\n  etcdimg show-config configs/hardened.yaml",
 		Args:    cobra.ExactArgs(1),
 	}
 	output := outputFlag(cmd, "yaml", "json")
@@ -25,7 +28,7 @@ The result is a profile itself, and builds the same image from the same director
 		if err := checkOutput(cmd, *output, "yaml", "json"); err != nil {
 			return err
 		}
-		p, err := profile.Load(args[0])
+		p, err := loadProfile(args[0])
 		if err != nil {
 			return err
 		}

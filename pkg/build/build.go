@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
-	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -44,6 +43,18 @@ type Compiler interface {
 	Prefetch(ctx context.Context, l lock.Etcd, archs, binaries []string) error
 }
 
+// Operator gives the migrate operator. Its methods fail for a pin of other
+// sources than it has.
+type Operator interface {
+	// Pin pins it for the toolchain and the settings that compile etcd.
+	Pin(toolchain string, settings map[string]string) (lock.Migrate, error)
+	Compile(ctx context.Context, pin lock.Migrate, arch string) (rootfs.Content, error)
+	Cached(pin lock.Migrate, arch string) bool
+	Prefetch(ctx context.Context, pin lock.Migrate, archs []string) error
+	// Script runs the operator as the environment says, in images with a shell.
+	Script() []byte
+}
+
 // Packages puts the pinned packages of one architecture into a tree.
 type Packages interface {
 	Install(ctx context.Context, t *rootfs.Tree, p *profile.Profile, l *lock.Lock, set lock.Debian) error
@@ -53,6 +64,7 @@ type Packages interface {
 type Builder struct {
 	Cache    *cache.Cache
 	Compiler Compiler
+	Operator Operator // nil where no profile wants it
 	Packages Packages
 	Log      *slog.Logger
 	Events   func(Event) // called by several goroutines at once; may be nil
@@ -137,17 +149,9 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 	images := make([]v1.Image, len(archs))
 	results := make([]Image, len(archs))
 	g, gctx := errgroup.WithContext(ctx)
-	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1)), presses: newPresses()}
-	for _, e := range l.Etcd {
-		// A line before 3.5 has no etcdutl: the profile's list is for all.
-		binaries, err := etcd.BinariesOf(e.Version, p.Etcd.Binaries)
-		if err != nil {
-			return nil, err
-		}
-		w.binaries = append(w.binaries, binaries)
-		w.prefetch = append(w.prefetch, sync.OnceValue(func() error {
-			return b.Compiler.Prefetch(gctx, e, names(archs), binaries)
-		}))
+	w, err := b.newWorkshop(gctx, p, l, archs)
+	if err != nil {
+		return nil, err
 	}
 	for i, arch := range archs {
 		g.Go(func() error {
@@ -204,12 +208,20 @@ func descriptor(x interface {
 
 func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lock, arch profile.Arch, w *workshop) (Image, error) {
 	tree := rootfs.New()
-	binaries := make([]map[string]rootfs.Content, len(l.Etcd))
+	made := programs{etcd: make([]map[string]rootfs.Content, len(l.Etcd))}
 	g, gctx := errgroup.WithContext(ctx)
-	for i, e := range l.Etcd {
+	for i, piece := range w.etcd {
 		g.Go(func() error {
 			var err error
-			binaries[i], err = w.compile(gctx, i, e, string(arch))
+			made.etcd[i], err = w.compile(gctx, piece, string(arch))
+			return err
+		})
+	}
+	if w.migrate != nil {
+		g.Go(func() error {
+			var err error
+			made.migrate, err = w.compile(gctx, w.migrate, string(arch))
+			made.script = b.Operator.Script()
 			return err
 		})
 	}
@@ -219,7 +231,7 @@ func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lo
 	}
 	task := imageTask(arch)
 	b.emit(Event{Kind: Started, Task: task, Detail: "assembling"})
-	img, layers, err := b.assemble(ctx, tree, p, l, arch, binaries, w.presses)
+	img, layers, err := b.assemble(ctx, tree, p, l, arch, made, w.presses)
 	b.finish(task, err)
 	if err != nil {
 		return Image{}, err
@@ -241,8 +253,8 @@ func (b *Builder) installPackages(ctx context.Context, tree *rootfs.Tree, p *pro
 	return nil
 }
 
-func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, binaries []map[string]rootfs.Content, presses chan struct{}) (v1.Image, []layer.Layer, error) {
-	if err := complete(tree, p, l, binaries, passwordDay(tree, b.Epoch)); err != nil {
+func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, made programs, presses chan struct{}) (v1.Image, []layer.Layer, error) {
+	if err := complete(tree, p, l, made, passwordDay(tree, b.Epoch)); err != nil {
 		return nil, nil, err
 	}
 	config, err := config(tree, p, l, arch)

@@ -36,6 +36,7 @@ func (b *Builder) finish(task string, err error) {
 }
 
 func etcdTask(e lock.Etcd, arch string) string { return "etcd " + e.Version + " " + arch }
+func migrateTask(arch string) string           { return "migrate " + arch }
 func packagesTask(arch profile.Arch) string    { return "packages " + string(arch) }
 func imageTask(arch profile.Arch) string       { return "image " + string(arch) }
 
@@ -44,6 +45,9 @@ func tasks(l *lock.Lock, archs []profile.Arch) []string {
 	for _, arch := range archs {
 		for _, e := range l.Etcd {
 			all = append(all, etcdTask(e, string(arch)))
+		}
+		if l.Migrate != nil {
+			all = append(all, migrateTask(string(arch)))
 		}
 		for _, set := range l.Debian {
 			if set.Arch == string(arch) {

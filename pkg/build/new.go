@@ -1,8 +1,10 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/debian"
 	"github.com/etcdimg/etcdimg/pkg/etcd"
 	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/operator"
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
 	"github.com/etcdimg/etcdimg/pkg/sbom"
 )
@@ -25,6 +28,8 @@ type Options struct {
 	Epoch   *time.Time   // SOURCE_DATE_EPOCH: the date of everything, where it is set
 	Environ []string     // the environment, as os.Environ gives it: where go is, where downloads come from
 	AptDir  string       // the host's apt configuration, for its mirrors; empty for none
+
+	Operator fs.FS // sources of the migrate operator; nil for none
 
 	Refresh    bool      // ask for newer package indexes, however fresh the cached ones are
 	SkipSuites []string  // SUITE:ARCH that may be left out where they can not be verified
@@ -87,6 +92,13 @@ func New(o Options) (*Builder, error) {
 	compiler := &etcd.Compiler{Go: gocmd, Store: o.Cache, Releases: releases, Events: b.etcdEvent}
 	b.Compiler = &goCompiler{compiler}
 	b.SBOMs = &sbom.Maker{Store: o.Cache, Modules: publishedModules{compiler}}
+	if o.Operator != nil {
+		sources, err := operator.Read(o.Operator)
+		if err != nil {
+			return nil, err
+		}
+		b.Operator = &goOperator{sources, &etcd.Compiler{Go: gocmd, Store: o.Cache, Events: b.etcdEvent}}
+	}
 	return b, nil
 }
 
@@ -99,11 +111,15 @@ func maxAge(refresh bool) time.Duration {
 
 // etcdEvent passes on what a compiler tells.
 func (b *Builder) etcdEvent(e etcd.Event) {
-	b.Log.Debug("etcd", "version", e.Version, "arch", e.Arch, "stage", string(e.Stage), "detail", e.Detail)
+	b.Log.Debug("compiler", "program", cmp.Or(e.Program, "etcd"), "version", e.Version, "arch", e.Arch, "stage", string(e.Stage), "detail", e.Detail)
 	if e.Arch == "" {
 		return
 	}
-	b.emit(Event{Kind: Progressed, Task: etcdTask(lock.Etcd{Version: e.Version}, e.Arch), Detail: string(e.Stage) + " " + e.Detail})
+	task := etcdTask(lock.Etcd{Version: e.Version}, e.Arch)
+	if e.Program != "" {
+		task = migrateTask(e.Arch)
+	}
+	b.emit(Event{Kind: Progressed, Task: task, Detail: string(e.Stage) + " " + e.Detail})
 }
 
 // goCompiler is a Compiler whose binaries are content for a file tree.
@@ -123,6 +139,37 @@ func (c *goCompiler) Compile(ctx context.Context, l lock.Etcd, arch string, bina
 		contents[name] = c.Content(b)
 	}
 	return contents, nil
+}
+
+// goOperator is an Operator that is compiled from the sources at hand.
+type goOperator struct {
+	*operator.Sources
+	compiler *etcd.Compiler
+}
+
+func (o *goOperator) Cached(pin lock.Migrate, arch string) bool {
+	p, err := o.Program(pin)
+	return err == nil && o.compiler.HasProgram(p, arch)
+}
+
+func (o *goOperator) Prefetch(ctx context.Context, pin lock.Migrate, archs []string) error {
+	p, err := o.Program(pin)
+	if err != nil {
+		return err
+	}
+	return o.compiler.PrefetchProgram(ctx, p, archs)
+}
+
+func (o *goOperator) Compile(ctx context.Context, pin lock.Migrate, arch string) (rootfs.Content, error) {
+	p, err := o.Program(pin)
+	if err != nil {
+		return nil, err
+	}
+	made, err := o.compiler.CompileProgram(ctx, p, arch)
+	if err != nil {
+		return nil, err
+	}
+	return o.compiler.Content(made), nil
 }
 
 // lookup finds a variable in an environment; the last one of a name counts.

@@ -69,6 +69,13 @@ func (b *Builder) Relock(ctx context.Context, p *profile.Profile, old *lock.Lock
 	if err != nil {
 		return nil, err
 	}
+	if p.Migrate {
+		pin, err := b.relockMigrate(p, then, old, u)
+		if err != nil {
+			return nil, err
+		}
+		fresh.Migrate = &pin
+	}
 	fresh.Etcd = make([]lock.Etcd, len(p.Etcd.Versions))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, version := range p.Etcd.Versions {
@@ -107,6 +114,16 @@ func (b *Builder) relockEtcd(ctx context.Context, p, then *profile.Profile, old 
 		pin.Toolchain = toolchain
 	}
 	return pin, nil
+}
+
+// relockMigrate pins the operator that is at hand, since no other can be
+// compiled; the older lock's toolchain stays.
+func (b *Builder) relockMigrate(p, then *profile.Profile, old *lock.Lock, u Update) (lock.Migrate, error) {
+	toolchain := p.Etcd.Toolchain
+	if toolchain == "" && then.Etcd.Toolchain == "" && !u.Toolchain && old.Migrate != nil {
+		toolchain = old.Migrate.Toolchain
+	}
+	return b.pinMigrate(p, toolchain)
 }
 
 func (b *Builder) relockDebian(ctx context.Context, p, then *profile.Profile, old, fresh *lock.Lock, u Update) error {

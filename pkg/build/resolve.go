@@ -16,12 +16,16 @@ import (
 // Resolve pins the inputs of a profile for the given architectures, as they
 // are offered now.
 func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profile.Arch) (*lock.Lock, error) {
-	if p.Migrate {
-		return nil, p.Problem("migrate", "this version of etcdimg has no migrate operator yet", "set it to false")
-	}
 	l, err := blank(p)
 	if err != nil {
 		return nil, err
+	}
+	if p.Migrate {
+		pin, err := b.pinMigrate(p, p.Etcd.Toolchain)
+		if err != nil {
+			return nil, err
+		}
+		l.Migrate = &pin
 	}
 	l.Etcd = make([]lock.Etcd, len(p.Etcd.Versions))
 	g, ctx := errgroup.WithContext(ctx)
@@ -44,6 +48,21 @@ func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profi
 		return nil, err
 	}
 	return l, nil
+}
+
+// errNoOperator is the error of a Builder without the operator's sources.
+var errNoOperator = errors.New("this build has no migrate operator: set migrate to false")
+
+// pinMigrate pins the operator that is to be compiled as etcd is.
+func (b *Builder) pinMigrate(p *profile.Profile, toolchain string) (lock.Migrate, error) {
+	if b.Operator == nil {
+		return lock.Migrate{}, p.Problem("migrate", "this build has no migrate operator", "set it to false")
+	}
+	pin, err := b.Operator.Pin(toolchain, etcdRequest(p, "", nil).Settings())
+	if err != nil {
+		return lock.Migrate{}, fmt.Errorf("choosing the migrate operator: %w", located(p, "", err))
+	}
+	return pin, nil
 }
 
 func etcdRequest(p *profile.Profile, version string, archs []profile.Arch) etcd.Request {

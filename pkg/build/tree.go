@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/operator"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
 )
@@ -27,18 +28,29 @@ func componentOrder(l *lock.Lock) []string {
 	for _, e := range l.Etcd {
 		order = append(order, etcdComponent(e))
 	}
-	return append(order, "migrate", sbomComponent)
+	return append(order, migrateComponent, sbomComponent)
+}
+
+const migrateComponent = "migrate"
+
+// programs are what was compiled for one architecture.
+type programs struct {
+	etcd    []map[string]rootfs.Content // in the lock's order
+	migrate map[string]rootfs.Content   // empty for an image without it
+	script  []byte                      // that runs migrate
 }
 
 // complete adds to a tree of packages everything else that a profile has.
 // day is when passwords "were changed", in days since 1970.
-func complete(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, binaries []map[string]rootfs.Content, day int) error {
+func complete(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, made programs, day int) error {
 	for _, step := range []func() error{
 		func() error { return addOSRelease(t, p.OSRelease) },
 		func() error { return addFiles(t, p) },
-		func() error { return addBinaries(t, l, binaries) },
+		func() error { return addBinaries(t, l, made.etcd) },
+		func() error { return addMigrate(t, made.migrate) },
 		func() error { return rootfs.ApplyAccounts(t, p.Accounts, day) },
 		func() error { return rootfs.ApplyPaths(t, p.Paths) },
+		func() error { return addMigrateScript(t, made) }, // last: paths may bring the shell
 	} {
 		if err := step(); err != nil {
 			return err
@@ -87,6 +99,30 @@ func addBinaries(t *rootfs.Tree, l *lock.Lock, binaries []map[string]rootfs.Cont
 		}
 	}
 	return nil
+}
+
+func addMigrate(t *rootfs.Tree, binaries map[string]rootfs.Content) error {
+	for name, content := range binaries {
+		if err := t.Add(migrateFile(name, content)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addMigrateScript adds the script where something can run it.
+func addMigrateScript(t *rootfs.Tree, made programs) error {
+	if _, ok := t.Lookup("/bin/sh"); !ok || len(made.migrate) == 0 {
+		return nil
+	}
+	return t.Add(migrateFile(operator.Script, rootfs.Bytes(made.script)))
+}
+
+func migrateFile(name string, content rootfs.Content) rootfs.Entry {
+	return rootfs.Entry{
+		Path: path.Join(binDir, name), Type: rootfs.File, Mode: binaryMode,
+		Content: content, Component: migrateComponent, Origin: migrateComponent,
+	}
 }
 
 // addOSRelease writes os-release(5) where no package brings one, so that a

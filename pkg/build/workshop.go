@@ -3,8 +3,11 @@ package build
 import (
 	"context"
 	"runtime"
+	"sync"
 
+	"github.com/etcdimg/etcdimg/pkg/etcd"
 	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/operator"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
 )
@@ -12,11 +15,56 @@ import (
 // workshop is where all binaries of one build are compiled: so many at once as
 // there are places.
 type workshop struct {
-	builder  *Builder
-	places   chan struct{}
-	presses  chan struct{}  // one for each layer that is being compressed
-	prefetch []func() error // by index of the etcd version; each downloads once
-	binaries [][]string     // by index of the etcd version
+	builder *Builder
+	places  chan struct{}
+	presses chan struct{} // one for each layer that is being compressed
+	etcd    []*piece      // in the lock's order
+	migrate *piece        // nil for an image without it
+}
+
+// piece is what the workshop makes for each architecture: the programs of an
+// etcd version, or the migrate operator.
+type piece struct {
+	task     func(arch string) string
+	cached   func(arch string) bool
+	prefetch func() error // downloads once, whoever calls it
+	compile  func(ctx context.Context, arch string) (map[string]rootfs.Content, error)
+}
+
+// newWorkshop has a piece for everything that the lock pins.
+func (b *Builder) newWorkshop(ctx context.Context, p *profile.Profile, l *lock.Lock, archs []profile.Arch) (*workshop, error) {
+	w := &workshop{builder: b, places: make(chan struct{}, max(b.Jobs, 1)), presses: newPresses()}
+	for _, e := range l.Etcd {
+		// A line before 3.5 has no etcdutl: the profile's list is for all.
+		binaries, err := etcd.BinariesOf(e.Version, p.Etcd.Binaries)
+		if err != nil {
+			return nil, err
+		}
+		w.etcd = append(w.etcd, &piece{
+			task:     func(arch string) string { return etcdTask(e, arch) },
+			cached:   func(arch string) bool { return b.Compiler.Cached(e, arch, binaries) },
+			prefetch: sync.OnceValue(func() error { return b.Compiler.Prefetch(ctx, e, names(archs), binaries) }),
+			compile: func(ctx context.Context, arch string) (map[string]rootfs.Content, error) {
+				return b.Compiler.Compile(ctx, e, arch, binaries)
+			},
+		})
+	}
+	if l.Migrate != nil {
+		if b.Operator == nil {
+			return nil, errNoOperator
+		}
+		pin := *l.Migrate
+		w.migrate = &piece{
+			task:     migrateTask,
+			cached:   func(arch string) bool { return b.Operator.Cached(pin, arch) },
+			prefetch: sync.OnceValue(func() error { return b.Operator.Prefetch(ctx, pin, names(archs)) }),
+			compile: func(ctx context.Context, arch string) (map[string]rootfs.Content, error) {
+				made, err := b.Operator.Compile(ctx, pin, arch)
+				return map[string]rootfs.Content{operator.Program: made}, err
+			},
+		}
+	}
+	return w, nil
 }
 
 // newPresses compresses as many layers at once as there are processors, up to
@@ -24,10 +72,10 @@ type workshop struct {
 func newPresses() chan struct{} { return make(chan struct{}, min(runtime.GOMAXPROCS(0), 8)) }
 
 // compile waits for a place, unless there is nothing to compile.
-func (w *workshop) compile(ctx context.Context, i int, e lock.Etcd, arch string) (map[string]rootfs.Content, error) {
-	b, task, binaries := w.builder, etcdTask(e, arch), w.binaries[i]
-	if b.Compiler.Cached(e, arch, binaries) {
-		found, err := b.Compiler.Compile(ctx, e, arch, binaries)
+func (w *workshop) compile(ctx context.Context, p *piece, arch string) (map[string]rootfs.Content, error) {
+	b, task := w.builder, p.task(arch)
+	if p.cached(arch) {
+		found, err := p.compile(ctx, arch)
 		b.emit(Event{Kind: Finished, Task: task, Detail: "cached", Err: err})
 		return found, err
 	}
@@ -38,10 +86,10 @@ func (w *workshop) compile(ctx context.Context, i int, e lock.Etcd, arch string)
 		return nil, ctx.Err()
 	}
 	b.emit(Event{Kind: Started, Task: task, Detail: "compiling"})
-	err := w.prefetch[i]()
+	err := p.prefetch()
 	var made map[string]rootfs.Content
 	if err == nil {
-		made, err = b.Compiler.Compile(ctx, e, arch, binaries)
+		made, err = p.compile(ctx, arch)
 	}
 	b.finish(task, err)
 	return made, err

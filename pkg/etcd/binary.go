@@ -9,10 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/mod/modfile"
-
-	"github.com/etcdimg/etcdimg/pkg/lock"
 )
 
 // Binary is a compiled program in the store.
@@ -57,7 +53,7 @@ var machines = map[string]elf.Machine{
 // checkBinary tells whether file is what was to be compiled: a static
 // executable for the architecture, whose own build information names the
 // pinned module, toolchain and settings.
-func checkBinary(file string, pin lock.Etcd, arch, pkg string) error {
+func checkBinary(file string, pin recipe, arch, pkg string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return err
@@ -76,7 +72,7 @@ func checkBinary(file string, pin lock.Etcd, arch, pkg string) error {
 	if info.Path != pkg {
 		return fmt.Errorf("it is %s, not %s", info.Path, pkg)
 	}
-	want, err := required(pin.GoMod, info.Main.Path)
+	want, err := mainVersion(pin.GoMod, info.Main.Path)
 	if err != nil {
 		return err
 	}
@@ -88,7 +84,7 @@ func checkBinary(file string, pin lock.Etcd, arch, pkg string) error {
 		settings[s.Key] = s.Value
 	}
 	expected := map[string]string{"-trimpath": "true"}
-	for _, kv := range target(pin, arch) {
+	for _, kv := range target(pin.Etcd, arch) {
 		k, v, _ := strings.Cut(kv, "=")
 		expected[k] = v
 	}
@@ -112,18 +108,4 @@ func orNone(v string) string {
 		return "any that the lock pins"
 	}
 	return v
-}
-
-// required is the version of a module that a go.mod selects; "" for none.
-func required(goMod, path string) (string, error) {
-	mod, err := modfile.Parse("go.mod", []byte(goMod), nil)
-	if err != nil {
-		return "", err
-	}
-	for _, r := range mod.Require {
-		if r.Mod.Path == path {
-			return r.Mod.Version, nil
-		}
-	}
-	return "", nil
 }

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -53,6 +54,10 @@ type Compiler struct {
 // may run at the same time; calls for the same binaries wait for one another,
 // across processes too.
 func (c *Compiler) Compile(ctx context.Context, pin lock.Etcd, arch string, binaries []string) (Binaries, error) {
+	return c.make(ctx, etcdRecipe(pin), arch, binaries)
+}
+
+func (c *Compiler) make(ctx context.Context, pin recipe, arch string, binaries []string) (Binaries, error) {
 	if err := checkPin(pin, arch, binaries); err != nil {
 		return nil, err
 	}
@@ -70,11 +75,14 @@ func (c *Compiler) Compile(ctx context.Context, pin lock.Etcd, arch string, bina
 		c.emit(pin, arch, Reused, "")
 		return found, nil
 	}
-	make, done := c.compile, Compiled
-	if _, ok := archive(pin, arch); ok {
-		make, done = c.unpack, Unpacked
+	var made Binaries
+	done := Compiled
+	if _, ok := archive(pin.Etcd, arch); ok {
+		done = Unpacked
+		made, err = c.unpack(ctx, pin, arch, missing)
+	} else {
+		made, err = c.compile(ctx, pin, arch, missing)
 	}
-	made, err := make(ctx, pin, arch, missing)
 	if err != nil {
 		return nil, err
 	}
@@ -85,13 +93,17 @@ func (c *Compiler) Compile(ctx context.Context, pin lock.Etcd, arch string, bina
 
 // Has tells whether Compile would find every one of the binaries in the store.
 func (c *Compiler) Has(pin lock.Etcd, arch string, binaries []string) bool {
+	return c.has(etcdRecipe(pin), arch, binaries)
+}
+
+func (c *Compiler) has(pin recipe, arch string, binaries []string) bool {
 	_, missing := c.lookup(pin, arch, binaries)
 	return len(missing) == 0
 }
 
 // lookup returns the binaries that the store has, and the names of the others,
 // sorted.
-func (c *Compiler) lookup(pin lock.Etcd, arch string, binaries []string) (Binaries, []string) {
+func (c *Compiler) lookup(pin recipe, arch string, binaries []string) (Binaries, []string) {
 	found, missing := Binaries{}, []string(nil)
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(binaries))) {
 		var b Binary
@@ -106,20 +118,20 @@ func (c *Compiler) lookup(pin lock.Etcd, arch string, binaries []string) (Binari
 
 // lock takes the lock of all binaries of a pin and an architecture, and tells
 // when it has to wait for it.
-func (c *Compiler) lock(ctx context.Context, pin lock.Etcd, arch string) (func(), error) {
+func (c *Compiler) lock(ctx context.Context, pin recipe, arch string) (func(), error) {
 	// The store does not say whether a lock is free, only that it took long.
 	told := time.AfterFunc(time.Second, func() { c.emit(pin, arch, Waiting, "") })
 	defer told.Stop()
 	unlock, err := c.Store.Lock(ctx, recordKind, binaryKey(pin, arch, ""))
 	if err != nil {
-		return nil, fmt.Errorf("waiting for the compiler of etcd %s for %s: %w", pin.Version, arch, err)
+		return nil, fmt.Errorf("waiting for the compiler of %s for %s: %w", pin.name, arch, err)
 	}
 	return unlock, nil
 }
 
 // compile runs go build, looks at what it made, and stores it.
-func (c *Compiler) compile(ctx context.Context, pin lock.Etcd, arch string, names []string) (Binaries, error) {
-	doing := fmt.Sprintf("compiling etcd %s for %s", pin.Version, arch)
+func (c *Compiler) compile(ctx context.Context, pin recipe, arch string, names []string) (Binaries, error) {
+	doing := fmt.Sprintf("compiling %s for %s", pin.name, arch)
 	h, err := c.Go.find(ctx)
 	if err != nil {
 		return nil, err
@@ -162,10 +174,10 @@ func (c *Compiler) compile(ctx context.Context, pin lock.Etcd, arch string, name
 
 // record remembers what a pin made. It comes last: a record that is there
 // speaks of content that is there.
-func (c *Compiler) record(pin lock.Etcd, arch string, made Binaries) error {
+func (c *Compiler) record(pin recipe, arch string, made Binaries) error {
 	for _, name := range slices.Sorted(maps.Keys(made)) {
 		if err := c.Store.WriteRecord(recordKind, binaryKey(pin, arch, name), made[name]); err != nil {
-			return fmt.Errorf("recording %s of etcd %s for %s: %w", name, pin.Version, arch, err)
+			return fmt.Errorf("recording %s of %s for %s: %w", name, pin.name, arch, err)
 		}
 	}
 	return nil
@@ -178,7 +190,7 @@ type workspace struct {
 	remove            func()
 }
 
-func (c *Compiler) workspace(ctx context.Context, h *host, pin lock.Etcd, arch, doing string) (workspace, error) {
+func (c *Compiler) workspace(ctx context.Context, h *host, pin recipe, arch, doing string) (workspace, error) {
 	dir, remove, err := c.Store.TempDir()
 	if err != nil {
 		return workspace{}, fmt.Errorf("%s: %w", doing, err)
@@ -193,8 +205,11 @@ func (c *Compiler) workspace(ctx context.Context, h *host, pin lock.Etcd, arch, 
 			return fail(fmt.Errorf("%s: %w", doing, err))
 		}
 	}
-	for name, content := range map[string]string{"go.mod": pin.GoMod, "go.sum": pin.GoSum} {
-		if err := os.WriteFile(filepath.Join(w.module, name), []byte(content), 0o600); err != nil {
+	files := map[string][]byte{"go.mod": []byte(pin.GoMod), "go.sum": []byte(pin.GoSum)}
+	maps.Copy(files, pin.sources)
+	for name, content := range files {
+		file := filepath.Join(w.module, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, content, 0o600)); err != nil {
 			return fail(fmt.Errorf("%s: %w", doing, err))
 		}
 	}
@@ -206,7 +221,7 @@ func (c *Compiler) workspace(ctx context.Context, h *host, pin lock.Etcd, arch, 
 }
 
 // listen returns what turns the go command's words into events.
-func (c *Compiler) listen(pin lock.Etcd, arch string) func(string) {
+func (c *Compiler) listen(pin recipe, arch string) func(string) {
 	return func(line string) {
 		if what, ok := strings.CutPrefix(line, downloading); ok {
 			c.emit(pin, arch, Downloading, what)
@@ -217,9 +232,9 @@ func (c *Compiler) listen(pin lock.Etcd, arch string) func(string) {
 }
 
 // run runs the go command in a workspace and turns its failure into words.
-func (c *Compiler) run(ctx context.Context, h *host, w workspace, pin lock.Etcd, arch, doing string, args []string) error {
+func (c *Compiler) run(ctx context.Context, h *host, w workspace, pin recipe, arch, doing string, args []string) error {
 	stderr := &output{onLine: c.listen(pin, arch)}
-	env := append(h.base(pin.Toolchain), target(pin, arch)...)
+	env := append(h.base(pin.Toolchain), target(pin.Etcd, arch)...)
 	cmd := Command{Path: h.path, Args: args, Env: append(env, "GOTMPDIR="+w.temp), Dir: w.module, Stderr: stderr}
 	if err := c.Go.runner.Run(ctx, cmd); err != nil {
 		if ctx.Err() != nil {
@@ -237,6 +252,10 @@ func (c *Compiler) run(ctx context.Context, h *host, w workspace, pin lock.Etcd,
 // that run at the same time do not begin by fetching the same things, and what
 // can not be fetched is told before anything is compiled.
 func (c *Compiler) Prefetch(ctx context.Context, pin lock.Etcd, archs, binaries []string) error {
+	return c.prefetch(ctx, etcdRecipe(pin), archs, binaries)
+}
+
+func (c *Compiler) prefetch(ctx context.Context, pin recipe, archs, binaries []string) error {
 	for _, arch := range archs {
 		if err := checkPin(pin, arch, binaries); err != nil {
 			return err
@@ -244,10 +263,10 @@ func (c *Compiler) Prefetch(ctx context.Context, pin lock.Etcd, archs, binaries 
 	}
 	var sources []string
 	for _, arch := range archs {
-		if c.Has(pin, arch, binaries) {
+		if c.has(pin, arch, binaries) {
 			continue
 		}
-		if _, ok := archive(pin, arch); !ok {
+		if _, ok := archive(pin.Etcd, arch); !ok {
 			sources = append(sources, arch)
 		} else if err := c.prefetchArchive(ctx, pin, arch); err != nil {
 			return err
@@ -260,7 +279,7 @@ func (c *Compiler) Prefetch(ctx context.Context, pin lock.Etcd, archs, binaries 
 	if err != nil {
 		return err
 	}
-	doing := "downloading the modules of etcd " + pin.Version
+	doing := "downloading the modules of " + pin.name
 	w, err := c.workspace(ctx, h, pin, sources[0], doing)
 	if err != nil {
 		return err
@@ -276,8 +295,8 @@ func (c *Compiler) Prefetch(ctx context.Context, pin lock.Etcd, archs, binaries 
 	return c.run(ctx, h, w, pin, sources[0], doing, args)
 }
 
-func (c *Compiler) emit(pin lock.Etcd, arch string, stage Stage, detail string) {
+func (c *Compiler) emit(pin recipe, arch string, stage Stage, detail string) {
 	if c.Events != nil {
-		c.Events(Event{Version: pin.Version, Arch: arch, Stage: stage, Detail: detail})
+		c.Events(Event{Program: pin.program, Version: pin.Version, Arch: arch, Stage: stage, Detail: detail})
 	}
 }

@@ -18,6 +18,7 @@ const (
 // Event tells about progress. Events of different architectures come at the
 // same time, from different goroutines.
 type Event struct {
+	Program string // the Program it is about; "" for etcd
 	Version string // of etcd
 	Arch    string // GOARCH; "" for what serves all of them
 	Stage   Stage

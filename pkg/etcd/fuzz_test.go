@@ -177,7 +177,7 @@ func FuzzPinIsCheckedBeforeItIsUsed(f *testing.F) {
 	f.Add(`{"packages": {"etcd": "."}, "variables": {"a.b": "c -extld=d"}}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		var pin lock.Etcd
-		if json.Unmarshal([]byte(text), &pin) != nil || checkPin(pin, "amd64", nil) != nil {
+		if json.Unmarshal([]byte(text), &pin) != nil || checkPin(etcdRecipe(pin), "amd64", nil) != nil {
 			return
 		}
 		if a, ok := archive(pin, "amd64"); ok {

@@ -55,7 +55,7 @@ func or(value, otherwise string) string {
 
 // key is the digest, in hex, of everything that determines a binary; with no
 // package, of everything that the binaries of one go build share.
-func key(pin lock.Etcd, arch, pkg string) string {
+func key(pin recipe, arch, pkg string) string {
 	b, err := json.Marshal(struct {
 		Recipe                    int
 		GoMod, GoSum, Toolchain   string
@@ -63,7 +63,8 @@ func key(pin lock.Etcd, arch, pkg string) string {
 		LinkerFlags, Architecture string
 		Package                   string
 		Edits                     []lock.Edit `json:",omitempty"`
-	}{recipeVersion, pin.GoMod, pin.GoSum, pin.Toolchain, flags(), target(pin, arch), linkerFlags(pin.Variables), arch, pkg, pin.Edits})
+		Sources                   string      `json:",omitempty"`
+	}{recipeVersion, pin.GoMod, pin.GoSum, pin.Toolchain, flags(), target(pin.Etcd, arch), linkerFlags(pin.Variables), arch, pkg, pin.Edits, sourcesKey(pin.sources)})
 	if err != nil {
 		panic(err) // strings and numbers only
 	}
@@ -76,8 +77,8 @@ const unpackVersion = 1
 
 // binaryKey is the digest, in hex, of everything that determines the binary of
 // that name; with no name, of everything that those of an architecture share.
-func binaryKey(pin lock.Etcd, arch, name string) string {
-	a, ok := archive(pin, arch)
+func binaryKey(pin recipe, arch, name string) string {
+	a, ok := archive(pin.Etcd, arch)
 	if !ok {
 		return key(pin, arch, pin.Packages[name])
 	}
@@ -94,14 +95,14 @@ var (
 // checkPin refuses a pin that would make the go command do anything but what
 // pins are for. A lock is a file that somebody else may have written, and its
 // values become arguments and environment of a program.
-func checkPin(pin lock.Etcd, arch string, binaries []string) error {
+func checkPin(pin recipe, arch string, binaries []string) error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if _, ok := levels[arch]; !ok {
 		wrong("%q is not an architecture that etcd is built for; choose of %s", arch, strings.Join(slices.Sorted(maps.Keys(levels)), ", "))
 	}
-	if a, ok := archive(pin, arch); ok {
-		return checkArchive(pin, a, binaries, errs)
+	if a, ok := archive(pin.Etcd, arch); ok {
+		return checkArchive(pin.Etcd, a, binaries, errs)
 	}
 	if pin.GoMod == "" && pin.Release != nil {
 		return fmt.Errorf("the lock of etcd %s has neither modules nor an archive for %s; make the lock again", pin.Version, arch)
@@ -134,7 +135,7 @@ func checkPin(pin lock.Etcd, arch string, binaries []string) error {
 	}
 	for _, name := range binaries {
 		if _, ok := pin.Packages[name]; !ok {
-			wrong("etcd %s has no %q; there are %s", pin.Version, name, strings.Join(slices.Sorted(maps.Keys(pin.Packages)), ", "))
+			wrong("%s has no %q; there are %s", pin.name, name, strings.Join(slices.Sorted(maps.Keys(pin.Packages)), ", "))
 		}
 	}
 	if mod, err := modfile.Parse("go.mod", []byte(pin.GoMod), nil); err != nil {
@@ -142,8 +143,11 @@ func checkPin(pin lock.Etcd, arch string, binaries []string) error {
 	} else {
 		errs = append(errs, checkEdits(pin.Edits, mod)...)
 	}
+	if err := checkSources(pin.sources); err != nil {
+		errs = append(errs, err)
+	}
 	if len(errs) > 0 {
-		return fmt.Errorf("the lock of etcd %s can not be compiled: %w", pin.Version, errors.Join(errs...))
+		return fmt.Errorf("the lock of %s can not be compiled: %w", pin.name, errors.Join(errs...))
 	}
 	return nil
 }

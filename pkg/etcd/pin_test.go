@@ -9,11 +9,16 @@ import (
 
 func TestKeyOfABinaryChangesWithEverythingThatDeterminesIt(t *testing.T) {
 	const pkg = "go.etcd.io/etcd/server/v3"
-	pin := func(change func(*lock.Etcd)) lock.Etcd {
+	pin := func(change func(*lock.Etcd)) recipe {
 		p := lock.Etcd{Version: "3.6.16", Toolchain: "go1.27.4", GoMod: "module x\n", GoSum: "y\n",
 			Variables: map[string]string{"a.b": "c"}, Settings: map[string]string{"GOAMD64": "v2"}}
 		change(&p)
-		return p
+		return etcdRecipe(p)
+	}
+	with := func(sources map[string][]byte) recipe {
+		r := pin(func(*lock.Etcd) {})
+		r.sources = sources
+		return r
 	}
 	same := func(*lock.Etcd) {}
 	keys := map[string]string{"": key(pin(same), "amd64", pkg)}
@@ -29,6 +34,9 @@ func TestKeyOfABinaryChangesWithEverythingThatDeterminesIt(t *testing.T) {
 		"architecture": key(pin(same), "arm64", pkg),
 		"package":      key(pin(same), "amd64", "go.etcd.io/etcd/etcdctl/v3"),
 		"none":         key(pin(same), "amd64", ""),
+		"sources":      key(with(map[string][]byte{"main.go": []byte("a")}), "amd64", pkg),
+		"other source": key(with(map[string][]byte{"main.go": []byte("b")}), "amd64", pkg),
+		"other name":   key(with(map[string][]byte{"b.go": []byte("a")}), "amd64", pkg),
 	} {
 		for other, o := range keys {
 			if o == k {
@@ -47,10 +55,10 @@ func TestKeyOfABinaryChangesWithEverythingThatDeterminesIt(t *testing.T) {
 }
 
 func TestKeyOfAnUnpackedBinaryIsTheArchivesAndItsOwn(t *testing.T) {
-	pin := lock.Etcd{Version: "3.6.16", Release: &lock.Release{Archives: map[string]lock.Archive{
+	pin := etcdRecipe(lock.Etcd{Version: "3.6.16", Release: &lock.Release{Archives: map[string]lock.Archive{
 		"amd64": {File: lock.File{Path: "a", SHA256: "1"}, Binaries: map[string]string{"etcd": "x/etcd", "etcdctl": "x/etcdctl"}},
 		"arm64": {File: lock.File{Path: "b", SHA256: "2"}, Binaries: map[string]string{"etcd": "x/etcd"}},
-	}}}
+	}}})
 	seen := map[string]string{}
 	for what, k := range map[string]string{
 		"etcd": binaryKey(pin, "amd64", "etcd"), "etcdctl": binaryKey(pin, "amd64", "etcdctl"),

@@ -281,8 +281,8 @@ func archive(pin lock.Etcd, arch string) (lock.Archive, bool) {
 }
 
 // prefetchArchive puts an archive into the store.
-func (c *Compiler) prefetchArchive(ctx context.Context, pin lock.Etcd, arch string) error {
-	a, _ := archive(pin, arch)
+func (c *Compiler) prefetchArchive(ctx context.Context, pin recipe, arch string) error {
+	a, _ := archive(pin.Etcd, arch)
 	page, err := c.Releases.orDefault()
 	if err != nil {
 		return err
@@ -301,10 +301,10 @@ func (c *Compiler) prefetchArchive(ctx context.Context, pin lock.Etcd, arch stri
 }
 
 // unpack takes programs out of the official release.
-func (c *Compiler) unpack(ctx context.Context, pin lock.Etcd, arch string, names []string) (Binaries, error) {
+func (c *Compiler) unpack(ctx context.Context, pin recipe, arch string, names []string) (Binaries, error) {
 	doing := fmt.Sprintf("unpacking the official release of etcd %s for %s", pin.Version, arch)
 	fail := func(err error) (Binaries, error) { return nil, fmt.Errorf("%s: %w", doing, err) }
-	a, _ := archive(pin, arch)
+	a, _ := archive(pin.Etcd, arch)
 	page, err := c.Releases.orDefault()
 	if err != nil {
 		return nil, err

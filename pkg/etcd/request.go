@@ -172,7 +172,7 @@ func (r Request) checkReleases(releases []string, wrong func(key, value, format 
 	}
 	for _, arch := range releases {
 		setting := levels[arch].setting
-		if value := r.settings()[setting]; value != "" {
+		if value := r.Settings()[setting]; value != "" {
 			wrong("etcd."+strings.ToLower(setting), value, remedy, arch)
 		}
 	}
@@ -185,8 +185,8 @@ func (r Request) toolchain() string {
 	return r.Toolchain
 }
 
-// settings are the request's environment settings for the compiler.
-func (r Request) settings() map[string]string {
+// Settings are the request's environment settings for the compiler.
+func (r Request) Settings() map[string]string {
 	s := map[string]string{}
 	if r.FIPS {
 		s["GOFIPS140"] = fipsModule

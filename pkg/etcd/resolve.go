@@ -116,7 +116,7 @@ func (s *Resolver) pinSource(ctx context.Context, l Line, v version, r Request) 
 		Variables:     map[string]string{l.GitSHA: id},
 		GoMod:         w.GoMod,
 		GoSum:         w.GoSum,
-		Settings:      r.settings(),
+		Settings:      r.Settings(),
 		Edits:         l.Edits,
 	}, nil
 }

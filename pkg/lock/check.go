@@ -73,6 +73,12 @@ func (r *reader) check(l *Lock) {
 		versions[e.Version] = true
 		r.checkEtcd(key, e)
 	}
+	if m := l.Migrate; m != nil {
+		sum, _ := strings.CutPrefix(m.Sources, "sha256:")
+		if !hexDigest.MatchString(sum) || sum == m.Sources {
+			r.at("migrate.sources", "%q is no digest: want sha256: and 64 hexadecimal digits, in lower case", m.Sources)
+		}
+	}
 	for i, s := range l.Suites {
 		key := fmt.Sprintf("suites[%d]", i)
 		r.digest(key+".sha256", s.SHA256)

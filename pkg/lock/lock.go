@@ -31,9 +31,21 @@ type Lock struct {
 	Config json.RawMessage `json:"config"`
 	Files  []LocalFile     `json:"files,omitempty"` // what the profile names beside it, by path
 
-	Etcd   []Etcd   `json:"etcd,omitempty"`   // in the profile's order
-	Suites []Suite  `json:"suites,omitempty"` // in the profile's order, then by architecture
-	Debian []Debian `json:"debian,omitempty"` // by architecture
+	Etcd    []Etcd   `json:"etcd,omitempty"`    // in the profile's order
+	Migrate *Migrate `json:"migrate,omitempty"` // nil for an image without it
+	Suites  []Suite  `json:"suites,omitempty"`  // in the profile's order, then by architecture
+	Debian  []Debian `json:"debian,omitempty"`  // by architecture
+}
+
+// Migrate pins the migrate operator. Its sources travel in etcdimg, so they are
+// here by their digest alone. Together with an architecture it determines the
+// binary.
+type Migrate struct {
+	Sources   string            `json:"sources"`   // "sha256:…" of the files that it is made from
+	Toolchain string            `json:"toolchain"` // go1.27.4
+	GoMod     string            `json:"goMod"`     // of the module of the sources, complete
+	GoSum     string            `json:"goSum"`     // of the module of the sources, complete
+	Settings  map[string]string `json:"settings"`  // as Etcd.Settings
 }
 
 // LocalFile pins a file that the profile takes from beside it.

@@ -46,6 +46,10 @@ func example() *lock.Lock {
 				}},
 			}},
 		},
+		Migrate: &lock.Migrate{
+			Sources: "sha256:" + sumA, Toolchain: "go1.27.4", Settings: map[string]string{"GOAMD64": "v2"},
+			GoMod: "module m\n\ngo 1.25.0\n", GoSum: "c v1 h1:z=\n",
+		},
 		Suites: []lock.Suite{{Archive: "debian", Suite: "trixie", Components: []string{"main"}, Arch: "amd64", Date: date, SHA256: sumA, SignedBy: []string{key}}},
 		Debian: []lock.Debian{{
 			Arch: "amd64", Omitted: []string{"debconf"}, Uncovered: []lock.Scripts{{Package: "base", Scripts: []string{"postinst"}}},
@@ -132,6 +136,8 @@ func TestALockThatCanNotBeReadTellsWhereAndWhatToDo(t *testing.T) {
 		"config changed by hand":  {`"cmd": "a`, `"cmd": "b`, `"profile"`, []string{"profile: ", "changed by hand"}},
 		"path that climbs":        {`"pool/b/base.deb"`, `"../b/base.deb"`, `"../b/base.deb"`, []string{"no relative path"}},
 		"package twice":           {`"name": "tool"`, `"name": "base"`, "", []string{"debian[0].packages[1].name", "there twice"}},
+		"digest of sources":       {`"sources": "sha256:`, `"sources": "`, `"sources": "`, []string{"migrate.sources: ", "want sha256:"}},
+		"unknown key of migrate":  {`"sources": `, `"files": [], "sources": `, `"files": []`, []string{"migrate.files: the key is not known"}},
 		"version twice":           {`"version": "3.5.0"`, `"version": "3.6.16"`, "", []string{"etcd[1].version", "there twice"}},
 		"unsigned":                {`"` + key + `"`, ``, "", []string{"suites[0].signedBy: nobody has signed"}},
 		"snapshot":                {`"20260304T050607Z"`, `"latest"`, `"latest"`, []string{"debian[0].packages[0].snapshot"}},

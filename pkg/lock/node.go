@@ -189,11 +189,15 @@ func join(key, name string) string {
 
 var (
 	lockType  = reflect.TypeFor[Lock]()
-	etcdType  = reflect.TypeFor[Etcd]()
-	wireType  = reflect.TypeFor[wireEtcd]()
 	linesType = reflect.TypeFor[lines]()
 	timeType  = reflect.TypeFor[time.Time]()
 	rawType   = reflect.TypeFor[json.RawMessage]()
+
+	// wireTypes are the forms in JSON of types that have another one in Go.
+	wireTypes = map[reflect.Type]reflect.Type{
+		reflect.TypeFor[Etcd]():    reflect.TypeFor[wireEtcd](),
+		reflect.TypeFor[Migrate](): reflect.TypeFor[wireMigrate](),
+	}
 )
 
 // form tells where a value has not the form of a type: unknown keys, missing
@@ -202,8 +206,8 @@ func (r *reader) form(n *node, t reflect.Type, key string) {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t == etcdType {
-		t = wireType
+	if wire, ok := wireTypes[t]; ok {
+		t = wire
 	}
 	want := func(k kind) bool {
 		if n.kind != k {

@@ -110,3 +110,28 @@ func (e *Etcd) UnmarshalJSON(b []byte) error {
 	e.GoMod, e.GoSum = string(w.GoMod), string(w.GoSum)
 	return nil
 }
+
+type plainMigrate Migrate
+
+// wireMigrate is the form of Migrate in JSON.
+type wireMigrate struct {
+	plainMigrate
+	GoMod lines `json:"goMod"`
+	GoSum lines `json:"goSum"`
+}
+
+// MarshalJSON writes go.mod and go.sum as arrays of lines.
+func (m Migrate) MarshalJSON() ([]byte, error) {
+	return encode(wireMigrate{plainMigrate(m), lines(m.GoMod), lines(m.GoSum)})
+}
+
+// UnmarshalJSON is the inverse of MarshalJSON.
+func (m *Migrate) UnmarshalJSON(b []byte) error {
+	var w wireMigrate
+	if err := json.Unmarshal(b, &w); err != nil {
+		return err
+	}
+	*m = Migrate(w.plainMigrate)
+	m.GoMod, m.GoSum = string(w.GoMod), string(w.GoSum)
+	return nil
+}

@@ -218,6 +218,26 @@ func TestLocalFilesAreFoundFromTheFileThatNamesThem(t *testing.T) {
 	}
 }
 
+func TestLocalFilesAreReadFromWhereTheProfileWas(t *testing.T) {
+	const text = "etcd: {versions: [3.6.16]}\ncontents: {files: [{source: ./motd, path: /etc/motd}]}\n"
+	p, err := profile.Read("dir/top.yaml", func(name string) ([]byte, error) {
+		return []byte(map[string]string{"dir/top.yaml": text, "dir/motd": "hello"}[name]), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := p.ReadLocal(p.Contents.Files[0].Source); err != nil || string(b) != "hello" {
+		t.Errorf("through the opener: %q, %v", b, err)
+	}
+	file := filepath.Join(t.TempDir(), "motd")
+	if err := os.WriteFile(file, []byte("from disk"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := new(profile.Profile).ReadLocal(file); err != nil || string(b) != "from disk" {
+		t.Errorf("of a profile that was not read: %q, %v", b, err)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	p := read(t, "etcd: {versions: [3.6.16]}\naccounts: {users: [{username: root, uid: 0}, {username: a, uid: 7}, {username: b, uid: 8, gid: 0}]}\n")
 	want := &profile.Profile{

@@ -31,7 +31,7 @@ type Profile struct {
 	Annotations  map[string]string `json:"annotations,omitempty" format:"label" doc:"Annotations on the index and the manifests."`
 	Labels       map[string]string `json:"labels,omitempty" format:"label" doc:"Labels in the image configuration."`
 	OSRelease    OSRelease         `json:"os-release,omitzero" doc:"/etc/os-release, written where no package brings one."`
-	Migrate      bool              `json:"migrate,omitempty" doc:"Include the migrate operator as /usr/local/bin/migrate."`
+	Migrate      bool              `json:"migrate,omitempty" doc:"Include the migrate operator as /usr/local/bin/migrate, and migrate-if-needed.sh where there is a /bin/sh."`
 	Tag          string            `json:"tag,omitempty" doc:"Tag template; {{.EtcdVersion}} (the first version), {{.Revision}} and {{.Name}} are known. {{.EtcdVersion}}-{{.Revision}} when absent."`
 	Revision     int               `json:"revision,omitempty" format:"count" doc:"Revision of the image for the same etcd version."`
 	Layering     Layering          `json:"layering,omitzero" doc:"How the file tree becomes layers."`

@@ -46,6 +46,16 @@ func (t *Tree) Get(p string) (*Entry, bool) {
 	return e, ok
 }
 
+// Lookup returns what is found at a path, symbolic links followed, the last
+// element's too. The entry must not be changed.
+func (t *Tree) Lookup(p string) (*Entry, bool) {
+	at, err := t.Follow(p)
+	if err != nil {
+		return nil, false
+	}
+	return t.Get(at)
+}
+
 // Implied says whether the directory at p is there only because something lies
 // in it: nobody gave it a mode or an owner.
 func (t *Tree) Implied(p string) bool { return t.implied[p] }

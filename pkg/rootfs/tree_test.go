@@ -314,3 +314,27 @@ func TestWalkGoesByBytesOfThePath(t *testing.T) {
 		t.Errorf("%d calls, %v", calls, err)
 	}
 }
+
+func TestLookupFollowsLinksToTheEnd(t *testing.T) {
+	tree := rootfs.New()
+	for _, e := range []rootfs.Entry{
+		{Path: "/usr/bin/dash", Type: rootfs.File, Mode: 0o755, Content: rootfs.Bytes(nil)},
+		{Path: "/usr/bin/sh", Type: rootfs.Symlink, Mode: 0o777, Link: "dash"},
+		{Path: "/bin", Type: rootfs.Symlink, Mode: 0o777, Link: "usr/bin"},
+		{Path: "/dangling", Type: rootfs.Symlink, Mode: 0o777, Link: "/nowhere"},
+		{Path: "/loop", Type: rootfs.Symlink, Mode: 0o777, Link: "/loop"},
+	} {
+		e.Component, e.Origin = "base", "test"
+		if err := tree.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e, ok := tree.Lookup("/bin/sh"); !ok || e.Path != "/usr/bin/dash" {
+		t.Errorf("/bin/sh is %v, %v", e, ok)
+	}
+	for _, p := range []string{"/dangling", "/loop", "/bin/bash"} {
+		if e, ok := tree.Lookup(p); ok {
+			t.Errorf("%s is %v", p, e)
+		}
+	}
+}

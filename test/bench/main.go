@@ -2,7 +2,8 @@
 // its target, all of it measured in one run: a build with nothing to do against
 // ko's build of the same server, a build after an annotation changed, a cold
 // build against the plain go build of the same packages, the assembly of
-// debian-slim against mmdebstrap's, and sizes.
+// debian-slim against mmdebstrap's, migrate's moves against etcd's own restore,
+// and sizes.
 //
 // It takes some ten minutes, most of it for the two cold builds; -cold=false
 // leaves those out. It runs etcdimg as a person would, and imports none of it.
@@ -25,10 +26,11 @@ import (
 func main() {
 	runs := flag.Int("runs", 5, "how often to measure the quick builds; medians are shown")
 	cold := flag.Bool("cold", true, "measure cold builds, too")
+	only := flag.String("only", "", "measure one part only: migrate")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, *runs, *cold, os.Stdout); err != nil {
+	if err := bench(ctx, *runs, *cold, *only, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -40,8 +42,8 @@ type row struct {
 	met                  bool
 }
 
-func bench(ctx context.Context, runs int, cold bool, w io.Writer) (err error) {
-	b, err := newBench(ctx)
+func bench(ctx context.Context, runs int, cold bool, only string, w io.Writer) (err error) {
+	b, err := newBench(ctx, only == "")
 	if err != nil {
 		return err
 	}
@@ -51,8 +53,14 @@ func bench(ctx context.Context, runs int, cold bool, w io.Writer) (err error) {
 		func(ctx context.Context) ([]row, error) { return b.warm(ctx, runs) },
 		b.sizes,
 		func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) },
+		func(ctx context.Context) ([]row, error) { return b.migrate(ctx, runs) },
 	}
-	if cold {
+	switch {
+	case only == "migrate":
+		steps = steps[len(steps)-1:]
+	case only != "":
+		return fmt.Errorf("-only=%s: there is only migrate", only)
+	case cold:
 		// First, so that the cold build's layers and binaries serve the warm ones.
 		steps = append([]func(context.Context) ([]row, error){b.cold}, steps...)
 	}
@@ -93,7 +101,7 @@ type workbench struct {
 	profile settings
 }
 
-func newBench(ctx context.Context) (*workbench, error) {
+func newBench(ctx context.Context, builds bool) (*workbench, error) {
 	repo, err := output(ctx, "", "git", "rev-parse", "--show-toplevel")
 	if err != nil {
 		return nil, err
@@ -101,6 +109,9 @@ func newBench(ctx context.Context) (*workbench, error) {
 	b := &workbench{repo: strings.TrimSpace(repo)}
 	if b.root, err = os.MkdirTemp("", "etcdimg-bench-"); err != nil {
 		return nil, err
+	}
+	if !builds {
+		return b, nil
 	}
 	if err := b.prepare(ctx); err != nil {
 		return nil, errors.Join(err, b.close())

@@ -76,7 +76,7 @@ func TestDebianProfilesForFourArchitectures(t *testing.T) {
 						t.Errorf("%s: %s has mode %o and owner %d:%d", arch, dir, f.Mode, f.Uid, f.Gid)
 					}
 				}
-				for _, name := range []string{"etcd", "etcdctl", "etcdutl"} {
+				for _, name := range []string{"etcd", "etcdctl", "etcdutl", "migrate", "migrate-if-needed.sh"} {
 					if f, ok := files["/usr/local/bin/"+name]; !ok || f.Mode != 0o555 {
 						t.Errorf("%s: /usr/local/bin/%s has mode %o", arch, name, f.Mode)
 					}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -55,15 +56,19 @@ type DB struct {
 func Open(name string) (*DB, error) { return open(name, true) }
 
 func open(name string, readOnly bool) (db *DB, err error) {
-	// bbolt panics on some files that it did not write.
+	// bbolt panics on some files that it did not write, and reading a mapped
+	// file beyond its end is a fault.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			db, err = nil, fmt.Errorf("%s: %w: %v", name, ErrDamaged, p)
 		}
 	}()
-	if info, err := os.Stat(name); err != nil {
+	info, err := os.Stat(name)
+	if err != nil {
 		return nil, err
-	} else if info.Size() == 0 {
+	}
+	if info.Size() == 0 {
 		return nil, fmt.Errorf("%s: %w: empty file", name, ErrDamaged)
 	}
 	b, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: readOnly, Timeout: lockTimeout})
@@ -76,7 +81,17 @@ func open(name string, readOnly bool) (db *DB, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w: %v", name, ErrDamaged, err)
 	}
-	return &DB{b, name}, nil
+	d := &DB{b, name}
+	err = d.view(func(tx *bbolt.Tx) error {
+		if have := info.Size(); tx.Size() > have {
+			return fmt.Errorf("%w: it is cut short: %d bytes of %d", ErrDamaged, have, tx.Size())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return d, nil
 }
 
 // Close lets go of the file.
@@ -84,6 +99,7 @@ func (d *DB) Close() error { return d.bolt.Close() }
 
 // view is bbolt's View with damage told as an error.
 func (d *DB) view(f func(tx *bbolt.Tx) error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%s: %w: %v", d.name, ErrDamaged, p)
@@ -167,11 +183,17 @@ func (d *DB) Members() (all []Member, err error) {
 // Strip removes from a copy of a database what would tie a member restored
 // from it to its old cluster or version: the marks of versions, a downgrade
 // under way, the members, and raft's state. Keys, leases, users and alarms stay.
-func Strip(name string) error {
+func Strip(name string) (err error) {
 	db, err := open(name, false)
 	if err != nil {
 		return err
 	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s: %w: %v", name, ErrDamaged, p)
+		}
+	}()
 	err = db.bolt.Update(func(tx *bbolt.Tx) error {
 		for _, x := range [][2]string{
 			{bucketMeta, "storageVersion"}, {bucketMeta, "confState"}, {bucketMeta, "term"},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,17 +18,31 @@ var (
 	ErrRunning = errors.New("a running etcd holds this directory")
 )
 
-// Lock is held on a data directory. It ends with the process, whatever ends
-// that, and leaves no file.
+// Lock is held on a data directory. It ends with the process and the programs
+// that got its file, whatever ends those, and leaves no file.
 type Lock struct{ f *os.File }
 
-// Acquire takes the lock of a data directory, or fails with ErrLocked at once.
+// The programs of an operator that was killed die with it, but a moment later:
+// for so long Acquire tries again.
+const (
+	lockTries = 20
+	lockPause = 50 * time.Millisecond
+)
+
+// Acquire takes the lock of a data directory, or fails with ErrLocked.
 func Acquire(dir string) (*Lock, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for i := range lockTries {
+		if i > 0 {
+			time.Sleep(lockPause)
+		}
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			break
+		}
+	}
 	if err == nil {
 		return &Lock{f}, nil
 	}
@@ -37,6 +52,10 @@ func Acquire(dir string) (*Lock, error) {
 	}
 	return nil, fmt.Errorf("locking %s: %w", dir, err)
 }
+
+// File is for programs to inherit: then they hold the lock, too, and nobody
+// begins while one of them still writes.
+func (l *Lock) File() *os.File { return l.f }
 
 // Release lets go of the lock.
 func (l *Lock) Release() error { return l.f.Close() }

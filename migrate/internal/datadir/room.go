@@ -21,7 +21,10 @@ func Resolve(dir string) (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return abs, nil
 	}
-	return real, err
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", abs, err)
+	}
+	return real, nil
 }
 
 // Room is where the operator keeps its journal, the directory it prepares and

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -33,6 +34,73 @@ type Content struct {
 	// Old are the keys as they were at OldRevision.
 	OldRevision string
 	Old         []KV
+	// Leases are those that the seed made, with the seconds that they were
+	// granted; -1 where the line can not be asked (3.0).
+	Leases []Lease
+}
+
+// Lease is a lease as the API shows it.
+type Lease struct {
+	ID, Granted string
+	Keys        int
+}
+
+// IDs name a member and its cluster, in hexadecimal.
+type IDs struct{ Member, Cluster string }
+
+// IDs gives the member's own ID and its cluster's.
+func (m *Member) IDs() (ids IDs) {
+	m.t.Helper()
+	if !AtLeast(m.Version, 3, 0) {
+		var r struct{ Members []struct{ ID string } }
+		header, err := m.callHeader(http.MethodGet, "/v2/members", nil, &r)
+		if err != nil || len(r.Members) != 1 {
+			m.t.Fatalf("etcd %s: %v, %v", m.Version, r, err)
+		}
+		return IDs{r.Members[0].ID, header.Get("X-Etcd-Cluster-Id")}
+	}
+	var r struct {
+		Header struct {
+			Cluster string `json:"cluster_id"`
+			Member  string `json:"member_id"`
+		}
+	}
+	m.v3("/kv/range", map[string]any{"key": []byte{0}}, &r)
+	for _, x := range []struct {
+		decimal string
+		hex     *string
+	}{{r.Header.Member, &ids.Member}, {r.Header.Cluster, &ids.Cluster}} {
+		n, err := strconv.ParseUint(x.decimal, 10, 64)
+		if err != nil {
+			m.t.Fatalf("etcd %s: %v", m.Version, err)
+		}
+		*x.hex = strconv.FormatUint(n, 16)
+	}
+	return ids
+}
+
+func (m *Member) lease(id string) Lease {
+	m.t.Helper()
+	l := Lease{ID: id, Granted: "-1"}
+	if !AtLeast(m.Version, 3, 1) {
+		// Only granting it again tells whether it is there.
+		err := m.tryV3("/lease/grant", map[string]any{"TTL": 60, "ID": id}, nil)
+		if err == nil || !strings.Contains(err.Error(), "already exists") {
+			m.t.Fatalf("etcd %s: the lease %s is not there: %v", m.Version, id, err)
+		}
+		return l
+	}
+	var r struct {
+		Granted string `json:"grantedTTL"`
+		Keys    [][]byte
+	}
+	path := "/kv/lease/timetolive"
+	if AtLeast(m.Version, 3, 4) {
+		path = "/lease/timetolive"
+	}
+	m.v3(path, map[string]any{"ID": id, "keys": true}, &r)
+	l.Granted, l.Keys = r.Granted, len(r.Keys)
+	return l
 }
 
 // Put writes a v3 key.
@@ -59,14 +127,22 @@ func (m *Member) Grant(ttl int) string {
 	return r.ID
 }
 
-// Read gives every v3 key, now and at an older revision ("" for none).
-func (m *Member) Read(old string) Content {
+// Read gives every v3 key, now and at the older revision that before names, and
+// its leases. A lease that one of both lines can not show is as before.
+func (m *Member) Read(before Content) Content {
 	m.t.Helper()
 	var c Content
 	c.Keys, c.Revision = m.keys("")
-	if old != "" {
-		c.OldRevision = old
-		c.Old, _ = m.keys(old)
+	if before.OldRevision != "" {
+		c.OldRevision = before.OldRevision
+		c.Old, _ = m.keys(before.OldRevision)
+	}
+	for _, b := range before.Leases {
+		l := m.lease(b.ID)
+		if b.Granted == "-1" || l.Granted == "-1" {
+			l = b
+		}
+		c.Leases = append(c.Leases, l)
 	}
 	return c
 }
@@ -107,8 +183,8 @@ func (m *Member) Seed(n int) Content {
 	for i := range 5 {
 		m.Put(fmt.Sprintf("/registry/events/%d", i), "soon gone", lease)
 	}
-	m.Grant(7200) // has no key
-	return m.Read(old)
+	unused := m.Grant(7200)
+	return m.Read(Content{OldRevision: old, Leases: []Lease{m.lease(lease), m.lease(unused)}})
 }
 
 func key(i int) string { return fmt.Sprintf("/registry/pods/ns-%d/pod-%04d", i%7, i) }
@@ -180,6 +256,7 @@ func (m *Member) V2Seed(n int) []V2KV {
 	for i := range 5 {
 		m.V2Put(fmt.Sprintf("/registry/events/%d", i), "soon gone", 3600)
 	}
+	m.V2Put("/registry/for-a-while", "gone some day", 7200)
 	return m.V2Read()
 }
 

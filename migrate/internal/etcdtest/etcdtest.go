@@ -98,7 +98,7 @@ type Member struct {
 func Start(t testing.TB, version, dir string, more ...string) *Member {
 	t.Helper()
 	peer := FreeURL(t)
-	return StartMember(t, version, dir, "n1", peer, append([]string{"--initial-cluster", "n1=" + peer}, more...)...)
+	return StartMember(t, version, dir, "n1", peer, append([]string{"--initial-cluster", "n1=" + peer, "--heartbeat-interval", "10", "--election-timeout", "100"}, more...)...)
 }
 
 // StartMember starts one member and returns at once. It is ended with the test.
@@ -237,6 +237,11 @@ func (m *Member) Kill() {
 }
 
 func (m *Member) call(method, path string, body, into any) error {
+	_, err := m.callHeader(method, path, body, into)
+	return err
+}
+
+func (m *Member) callHeader(method, path string, body, into any) (http.Header, error) {
 	var r io.Reader
 	contentType := "application/json"
 	switch b := body.(type) {
@@ -246,39 +251,43 @@ func (m *Member) call(method, path string, body, into any) error {
 	default:
 		j, err := json.Marshal(b)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		r = bytes.NewReader(j)
 	}
 	req, err := http.NewRequest(method, m.URL+path, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", contentType)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if resp.StatusCode >= 300 {
-		return fmt.Errorf("%s: %s: %s", path, resp.Status, b)
+		return nil, fmt.Errorf("%s: %s: %s", path, resp.Status, b)
 	}
 	if into == nil {
-		return nil
+		return resp.Header, nil
 	}
-	return json.Unmarshal(b, into)
+	return resp.Header, json.Unmarshal(b, into)
 }
 
 // v3 calls the JSON gateway.
 func (m *Member) v3(path string, body, into any) {
 	m.t.Helper()
-	if err := m.call(http.MethodPost, m.gateway()+path, body, into); err != nil {
+	if err := m.tryV3(path, body, into); err != nil {
 		m.t.Fatalf("etcd %s: %v", m.Version, err)
 	}
+}
+
+func (m *Member) tryV3(path string, body, into any) error {
+	return m.call(http.MethodPost, m.gateway()+path, body, into)
 }
 
 func (m *Member) gateway() string {

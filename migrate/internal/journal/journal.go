@@ -46,8 +46,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	"github.com/etcdimg/etcdimg/migrate/internal/datadir"
 	"github.com/etcdimg/etcdimg/migrate/internal/version"
@@ -265,7 +263,7 @@ func writeFile(name string, b []byte) error {
 // empty removes next and work, and makes them anew if they are wanted.
 func (j *Journal) empty(anew bool) error {
 	for _, dir := range []string{j.Next(), j.Work()} {
-		if err := removeAll(dir); err != nil {
+		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
 		if anew {
@@ -275,16 +273,4 @@ func (j *Journal) empty(anew bool) error {
 		}
 	}
 	return nil
-}
-
-// removeAll is os.RemoveAll, a few times over: the server of a run that was
-// killed dies with it, but may still make a file meanwhile.
-func removeAll(dir string) (err error) {
-	for range 20 {
-		if err = os.RemoveAll(dir); !errors.Is(err, syscall.ENOTEMPTY) {
-			return err
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	return err
 }

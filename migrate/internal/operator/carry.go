@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -23,14 +24,19 @@ import (
 // with is put back; when the operator is told to stop, the steps that are done
 // stay, and the next run goes on.
 func (o *Operator) carryOut(ctx context.Context, steps []plan.Step) error {
-	for i, step := range steps {
+	for i := 0; i < len(steps); i++ {
+		step := steps[i]
 		log := o.Log.With("step", i+1, "of", len(steps), "kind", string(step.Kind), "to", step.To.String())
 		log.Info("step begins")
 		begun := time.Now()
-		err := o.step(ctx, step)
+		after, err := o.step(ctx, step)
 		if err == nil {
 			log.Info("step done", "took", time.Since(begun).Round(time.Millisecond).String())
-			continue
+			var rest []plan.Step
+			if rest, err = o.reroute(step, after, steps[i+1:]); err == nil {
+				steps = append(slices.Clip(steps[:i+1]), rest...)
+				continue
+			}
 		}
 		if r := o.journal.Record(); r != nil && r.Phase == journal.Swap {
 			// Going back would remove next/, where the directory from before
@@ -52,27 +58,56 @@ func (o *Operator) carryOut(ctx context.Context, steps []plan.Step) error {
 	return nil
 }
 
-func (o *Operator) abandon() error {
-	if r := o.journal.Record(); r == nil {
-		return nil
+// reroute is what is left to do after a step: what was planned, unless a run
+// left v2 requests in the log that the next server would die of.
+func (o *Operator) reroute(done plan.Step, after *datadir.State, rest []plan.Step) ([]plan.Step, error) {
+	if len(rest) == 0 || done.Kind != plan.Run || asPlanned(done, after) {
+		return rest, nil
 	}
-	return o.journal.Abandon()
+	f := facts(done.To, after)
+	f.Stubborn = true
+	rest, err := plan.Find(f, o.Target, o.bundled())
+	if err != nil {
+		return nil, fmt.Errorf("v2 requests are left in the log, which later lines can not read: %w", err)
+	}
+	for _, step := range rest {
+		o.Log.Warn("v2 requests are left in the log, which later lines can not read: the way changes", "step", step.String())
+	}
+	losses, err := o.losses(after, rest)
+	if err != nil {
+		return nil, err
+	}
+	if missing := o.say(losses); len(missing) > 0 {
+		return nil, refuse(missing)
+	}
+	return rest, o.checkSpace(after, rest)
 }
 
-// goBack puts the first directory back and closes the move. What was made room
-// for by removing the failed step is there for the journal, even on a full disk.
+// asPlanned says whether a run left no more v2 requests than its line does.
+func asPlanned(step plan.Step, after *datadir.State) bool {
+	return tail(after) <= plan.Leaves(step.Version.Line(), after.V2Keys)
+}
+
+// abandon brings the directory to the nearest whole state, as after a crash.
+func (o *Operator) abandon() error {
+	// What failed may be the writing of the journal: only the file counts.
+	j, err := journal.Open(o.dir, o.journal.Room())
+	if err != nil {
+		return err
+	}
+	o.journal = j
+	_, err = j.Recover()
+	return err
+}
+
+// goBack puts the first directory back and closes the move. What a failed step
+// prepared goes first: that makes room for the journal, even on a full disk.
 func (o *Operator) goBack() error {
+	if err := o.abandon(); err != nil {
+		return err
+	}
 	if o.journal.Record() == nil {
 		return nil
-	}
-	if err := os.RemoveAll(o.journal.Next()); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(o.journal.Work()); err != nil {
-		return err
-	}
-	if err := o.journal.Abandon(); err != nil {
-		return err
 	}
 	if err := o.journal.GoBack(); err != nil {
 		return err
@@ -80,27 +115,28 @@ func (o *Operator) goBack() error {
 	return o.journal.End(o.KeepBackups)
 }
 
-func (o *Operator) step(ctx context.Context, step plan.Step) error {
+// step does one step and reads what it left; nil after a mark, which leaves all.
+func (o *Operator) step(ctx context.Context, step plan.Step) (*datadir.State, error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	if step.Kind == plan.Mark {
-		return version.WriteFile(o.dir, step.To)
+		return nil, version.WriteFile(o.dir, step.To)
 	}
 	if step.Kind == plan.Cure {
-		return o.cure(ctx, step, o.Target.Version.Line())
+		return nil, o.cure(ctx, step, o.Target.Version.Line())
 	}
 	s, err := datadir.Inspect(o.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.journal.Record() == nil {
 		if err := o.journal.Begin(step.From, o.Target); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := o.journal.Prepare(step.To); err != nil {
-		return err
+		return nil, err
 	}
 	var made *result
 	switch step.Kind {
@@ -116,23 +152,20 @@ func (o *Operator) step(ctx context.Context, step plan.Step) error {
 		err = fmt.Errorf("no such step")
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := o.adopt(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return nil, err
 	}
 	o.Log.Info("the data is the same", "keys", made.keys, "revision", made.revision, "leases", made.leases, "digest", made.digest)
 	after, err := datadir.Inspect(o.journal.Next())
 	if err != nil {
-		return fmt.Errorf("reading what the step made: %w", err)
+		return nil, fmt.Errorf("reading what the step made: %w", err)
 	}
-	if step.Kind == plan.Run && tail(after) > plan.Leaves(step.Version.Line(), after.V2Keys) {
-		return errors.New("v2 requests are left in the log, which later lines can not read")
-	}
-	return o.journal.Commit(fingerprint(after))
+	return after, o.journal.Commit(fingerprint(after))
 }
 
 // result is what a step made, for the log.
@@ -187,7 +220,7 @@ func (o *Operator) start(ctx context.Context, v version.Version, dir string, s *
 	c := server.Config{
 		Binary: binary, Version: v, DataDir: dir, Name: o.Name,
 		Port: o.Port, PeerPort: o.PeerPort, Fixed: o.FixedPorts,
-		ExtraArgs: o.ExtraArgs, Log: o.Log, ReadyIn: o.ReadyIn, StopIn: o.StopIn,
+		ExtraArgs: o.ExtraArgs, Alone: len(s.Log.Voters) < 2, Inherit: o.lockFile(), Log: o.Log, ReadyIn: o.ReadyIn, StopIn: o.StopIn,
 	}
 	if len(s.Members) == 1 {
 		c.AdvertisedClientURLs = s.Members[0].ClientURLs

@@ -125,7 +125,7 @@ func (o *Operator) cure(ctx context.Context, step plan.Step, next version.Line) 
 	srv, err := server.Start(ctx, server.Config{
 		Binary: o.Bundle.Program("etcd", step.Version), Version: step.Version, DataDir: o.dir, Name: self,
 		AdvertisedClientURLs: urls, Port: o.Port, PeerPort: o.PeerPort, Fixed: o.FixedPorts,
-		ExtraArgs: o.ExtraArgs, Log: o.Log, ReadyIn: o.ReadyIn, StopIn: o.StopIn,
+		ExtraArgs: o.ExtraArgs, Inherit: o.lockFile(), Log: o.Log, ReadyIn: o.ReadyIn, StopIn: o.StopIn,
 	})
 	if err != nil {
 		return err

@@ -36,6 +36,6 @@ func Ctl(b *bundle.Bundle, l version.Line, endpoints []string, tls cluster.Files
 		env = append(env, "ETCDCTL_USER="+user+":"+password)
 	}
 	return func(ctx context.Context, more ...string) ([]byte, error) {
-		return output(ctx, append(args[:len(args):len(args)], more...), env)
+		return output(ctx, nil, append(args[:len(args):len(args)], more...), env)
 	}, nil
 }

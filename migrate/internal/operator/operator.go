@@ -163,6 +163,15 @@ func (o *Operator) open() error {
 	return err
 }
 
+// lockFile is what programs inherit, so that nobody begins before they have
+// ended; nil where no directory is locked.
+func (o *Operator) lockFile() *os.File {
+	if o.lock == nil {
+		return nil
+	}
+	return o.lock.File()
+}
+
 func (o *Operator) close() { _ = o.lock.Release() } // nothing was written to it
 
 // look reads the directory, once nobody else writes to it.
@@ -349,17 +358,21 @@ func (o *Operator) plan(ctx context.Context, s *datadir.State) ([]plan.Step, err
 	if err != nil {
 		return nil, err
 	}
-	var missing []string
+	if missing := o.say(losses); len(missing) > 0 {
+		return nil, refuse(missing)
+	}
+	return steps, o.checkSpace(s, steps)
+}
+
+// say tells losses, and gives the names of those that were not accepted.
+func (o *Operator) say(losses []loss) (missing []string) {
 	for _, l := range losses {
 		o.Say("not kept: " + l.text)
 		if l.name != "" && !slices.Contains(o.AcceptLoss, l.name) {
 			missing = append(missing, l.name)
 		}
 	}
-	if len(missing) > 0 {
-		return nil, refuse(missing)
-	}
-	return steps, o.checkSpace(s, steps)
+	return missing
 }
 
 func refuse(names []string) error {

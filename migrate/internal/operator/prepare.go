@@ -217,7 +217,7 @@ func (o *Operator) alone(ctx context.Context, s *source, dir string) error {
 	srv, err := server.Start(ctx, server.Config{
 		Binary: o.Bundle.Program("etcd", v), Version: v, DataDir: dir, Name: o.Name, ForceNewCluster: true,
 		Port: o.Port, PeerPort: o.PeerPort, Fixed: o.FixedPorts,
-		ExtraArgs: o.ExtraArgs, Log: o.Log, ReadyIn: o.ReadyIn, StopIn: o.StopIn,
+		ExtraArgs: o.ExtraArgs, Inherit: o.lockFile(), Log: o.Log, ReadyIn: o.ReadyIn, StopIn: o.StopIn,
 	})
 	if err != nil {
 		return err

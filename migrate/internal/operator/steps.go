@@ -136,7 +136,7 @@ func (o *Operator) restoreInto(ctx context.Context, out string, v version.Versio
 	if args == nil {
 		return fmt.Errorf("no tool of etcd %s to restore a database is bundled", v)
 	}
-	return command(ctx, append(args, db, "--skip-hash-check", "--data-dir", out, "--name", name,
+	return o.command(ctx, append(args, db, "--skip-hash-check", "--data-dir", out, "--name", name,
 		"--initial-cluster", strings.Join(cluster, ","),
 		"--initial-advertise-peer-urls", strings.Join(peers, ","),
 		"--initial-cluster-token", token), env)
@@ -157,17 +157,21 @@ func (o *Operator) identity(s *datadir.State) (name string, peers []string) {
 }
 
 // command runs one of etcd's tools; the error has its last words.
-func command(ctx context.Context, args, env []string) error {
-	_, err := output(ctx, args, env)
+func (o *Operator) command(ctx context.Context, args, env []string) error {
+	_, err := output(ctx, o.lockFile(), args, env)
 	return err
 }
 
-// output is command with what the tool printed to its standard output.
-func output(ctx context.Context, args, env []string) ([]byte, error) {
+// output is command with what the tool printed to its standard output. lock, when
+// it is not nil, is handed on: it is held until the tool is gone.
+func output(ctx context.Context, lock *os.File, args, env []string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = toolEnvironment(os.Environ(), env)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 10 * time.Second
+	if lock != nil {
+		cmd.ExtraFiles = []*os.File{lock}
+	}
 	var out, all bytes.Buffer
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, &all), &all
 	done := make(chan error)

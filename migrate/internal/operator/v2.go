@@ -48,7 +48,7 @@ func (o *Operator) convert(ctx context.Context, step plan.Step, s *datadir.State
 	if err := o.refuseHidden(content); err != nil {
 		return nil, err
 	}
-	if err := command(ctx, []string{o.Bundle.Program("etcdctl", step.Version), "migrate", "--data-dir", next}, []string{"ETCDCTL_API=3"}); err != nil {
+	if err := o.command(ctx, []string{o.Bundle.Program("etcdctl", step.Version), "migrate", "--data-dir", next}, []string{"ETCDCTL_API=3"}); err != nil {
 		return nil, err
 	}
 	db := datadir.DBFile(next)

@@ -58,6 +58,31 @@ func (s Step) String() string {
 	return string(s.Kind)
 }
 
+// Kept is what a way keeps besides the newest value of every key, which all do.
+type Kept struct {
+	Revisions  bool // create and mod revisions, in a v2 store indices
+	History    bool // older revisions of keys
+	Leases     bool // with their IDs, those without keys too
+	TTLs       bool // of keys; they start afresh whenever a server starts
+	Membership bool // the IDs of the member and of its cluster
+}
+
+// Keeps says what steps of some kinds keep.
+func Keeps(kinds []Kind) Kept {
+	k := Kept{true, true, true, true, true}
+	for _, kind := range kinds {
+		switch kind {
+		case Restore:
+			k.Membership = false
+		case Convert:
+			k.History, k.Leases, k.TTLs = false, false, false
+		case WriteV2:
+			k.History, k.Leases = false, false
+		}
+	}
+	return k
+}
+
 // Facts are what a way depends on.
 type Facts struct {
 	At     version.Stamp
@@ -65,6 +90,9 @@ type Facts struct {
 	V2Keys bool // the v2 store holds keys of the user's
 	Behind bool // the database lacks changes that are in the log
 	Voters int  // members of the cluster
+	// Stubborn says that runs were seen to leave v2 requests in this log that
+	// they should not: no more of them.
+	Stubborn bool
 	// Agreed is the line of the cluster version in the database, if it is known.
 	Agreed      version.Line
 	AgreedKnown bool
@@ -176,6 +204,8 @@ type place struct {
 	tail   Tail
 	v2Keys bool
 	behind bool
+	// stubborn places are left by restores only.
+	stubborn bool
 }
 
 type reached struct {
@@ -187,7 +217,7 @@ type reached struct {
 // search is Dijkstra's: a handful of places, visited in order of cost. Among
 // equal ways the one found first wins, and neighbours come in a fixed order.
 func search(f Facts, target version.Stamp, b Bundled) []Step {
-	open := []reached{{place: place{f.At, f.Tail, f.V2Keys, f.Behind}}}
+	open := []reached{{place: place{f.At, f.Tail, f.V2Keys, f.Behind, f.Stubborn}}}
 	done := map[place]bool{}
 	for len(open) > 0 {
 		best := 0
@@ -239,7 +269,7 @@ func edges(at place, target version.Stamp, b Bundled) []reached {
 		if canSettle(at, b) && b.Restores(v) {
 			add(Restore, v, p, costRestore)
 		}
-		if !l.Before(line) && opensInPlace(line, l) && startsOn(l, at.tail, at.v2Keys) {
+		if !at.stubborn && !l.Before(line) && opensInPlace(line, l) && startsOn(l, at.tail, at.v2Keys) {
 			p.tail, p.v2Keys = Leaves(l, at.v2Keys), at.v2Keys
 			add(Run, v, p, costRun)
 		}

@@ -77,6 +77,8 @@ func TestTheShortestWayAmongThoseThatWork(t *testing.T) {
 		{"3.6.16", "3.7.3", Facts{Tail: TailAttributes}, "run 3.6, mark 3.7"},
 		{"3.5.35", "3.6.16", Facts{V2Keys: true}, "restore 3.6"},
 		{"3.4.26", "3.7.3", Facts{V2Keys: true}, "restore 3.7"},
+		{"3.5.35", "3.6.16", Facts{Tail: TailOther, Stubborn: true}, "restore 3.6"},
+		{"3.5.35", "3.7.3", Facts{Tail: TailOther, Stubborn: true}, "restore 3.7"},
 		{"3.7.3", "3.6.16", Facts{}, "restore 3.6"},
 		{"3.7.3", "3.0.17", Facts{}, "restore 3.0"},
 		{"3.7.3", "2.3.8", Facts{}, "write-v2 2.3"},

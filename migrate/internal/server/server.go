@@ -42,7 +42,11 @@ type Config struct {
 	ExtraArgs      []string
 	// ForceNewCluster makes the member the only one of its cluster.
 	ForceNewCluster bool
-	Log             *slog.Logger
+	// Alone is for a cluster of one: it need not wait for others' votes.
+	Alone bool
+	// Inherit is open in the server, too, under no name that it knows.
+	Inherit *os.File
+	Log     *slog.Logger
 	// ReadyIn and StopIn bound the waiting for the server.
 	ReadyIn, StopIn time.Duration
 }
@@ -82,6 +86,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	s.cmd = exec.Command(c.Binary, arguments(c, s.url, "http://127.0.0.1:"+strconv.Itoa(peer))...)
 	s.cmd.Env = environment(os.Environ())
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
+	if c.Inherit != nil {
+		s.cmd.ExtraFiles = []*os.File{c.Inherit}
+	}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Pdeathsig: syscall.SIGKILL, // an orphan would write on under the next run
 		Setpgid:   true,            // a terminal's Ctrl-C is ours to pass on
@@ -136,6 +143,7 @@ func environment(env []string) []string {
 // its data. ExtraArgs meant for the real server do not change them.
 var owned = map[string]bool{
 	"name": true, "data-dir": true, "snapshot-count": true, "force-new-cluster": true,
+	"heartbeat-interval": true, "election-timeout": true,
 	"listen-client-urls": true, "advertise-client-urls": true, "listen-client-http-urls": true,
 	"listen-peer-urls": true, "initial-advertise-peer-urls": true, "listen-metrics-urls": true,
 	"initial-cluster": true, "initial-cluster-state": true, "initial-cluster-token": true,
@@ -168,6 +176,9 @@ func arguments(c Config, clientURL, peerURL string) []string {
 		// A raft snapshot at once: it takes v2 requests out of what a later
 		// line has to read of the log.
 		"--snapshot-count", "1",
+	}
+	if c.Alone {
+		args = append(args, "--heartbeat-interval", "10", "--election-timeout", "100")
 	}
 	if c.ForceNewCluster {
 		args = append(args, "--force-new-cluster")
