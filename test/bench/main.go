@@ -1,12 +1,13 @@
 // Command bench prints what etcdimg costs on this machine, each figure beside
 // its target, all of it measured in one run: a build with nothing to do against
 // ko's build of the same server, a build after an annotation changed, a cold
-// build against the plain go build of the same packages, the assembly of
-// debian-slim against mmdebstrap's, migrate's moves against etcd's own restore,
-// and sizes.
+// build against the plain go build of the same packages, the same for all etcd
+// lines at once, the assembly of debian-slim against mmdebstrap's, migrate's
+// moves against etcd's own restore, and sizes.
 //
-// It takes some ten minutes, most of it for the two cold builds; -cold=false
-// leaves those out. It runs etcdimg as a person would, and imports none of it.
+// It takes half an hour or more, most of it for the cold builds of one version
+// and of every line; -cold=false leaves those out. It runs etcdimg as a person
+// would, and imports none of it.
 package main
 
 import (
@@ -26,11 +27,12 @@ import (
 func main() {
 	runs := flag.Int("runs", 5, "how often to measure the quick builds; medians are shown")
 	cold := flag.Bool("cold", true, "measure cold builds, too")
-	only := flag.String("only", "", "measure one part only: migrate")
+	only := flag.String("only", "", "measure one part only: migrate or lines")
+	lines := flag.String("lines", "3.7.3,3.6.16,3.5.35,3.4.26,3.3.27,3.2.32,3.1.20,3.0.17,2.3.8", "the etcd versions whose cold builds are measured together")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, *runs, *cold, *only, os.Stdout); err != nil {
+	if err := bench(ctx, *runs, *cold, *only, strings.Split(*lines, ","), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -42,8 +44,8 @@ type row struct {
 	met                  bool
 }
 
-func bench(ctx context.Context, runs int, cold bool, only string, w io.Writer) (err error) {
-	b, err := newBench(ctx, only == "")
+func bench(ctx context.Context, runs int, cold bool, only string, lines []string, w io.Writer) (err error) {
+	b, err := newBench(ctx, only)
 	if err != nil {
 		return err
 	}
@@ -55,14 +57,17 @@ func bench(ctx context.Context, runs int, cold bool, only string, w io.Writer) (
 		func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) },
 		func(ctx context.Context) ([]row, error) { return b.migrate(ctx, runs) },
 	}
+	all := func(ctx context.Context) ([]row, error) { return b.lines(ctx, lines) }
 	switch {
 	case only == "migrate":
 		steps = steps[len(steps)-1:]
+	case only == "lines":
+		steps = []func(context.Context) ([]row, error){all}
 	case only != "":
-		return fmt.Errorf("-only=%s: there is only migrate", only)
+		return fmt.Errorf("-only=%s: there are only migrate and lines", only)
 	case cold:
 		// First, so that the cold build's layers and binaries serve the warm ones.
-		steps = append([]func(context.Context) ([]row, error){b.cold}, steps...)
+		steps = append([]func(context.Context) ([]row, error){b.cold, all}, steps...)
 	}
 	for _, step := range steps {
 		r, err := step(ctx)
@@ -101,7 +106,8 @@ type workbench struct {
 	profile settings
 }
 
-func newBench(ctx context.Context, builds bool) (*workbench, error) {
+// newBench prepares for all parts, or for one only.
+func newBench(ctx context.Context, only string) (*workbench, error) {
 	repo, err := output(ctx, "", "git", "rev-parse", "--show-toplevel")
 	if err != nil {
 		return nil, err
@@ -110,10 +116,14 @@ func newBench(ctx context.Context, builds bool) (*workbench, error) {
 	if b.root, err = os.MkdirTemp("", "etcdimg-bench-"); err != nil {
 		return nil, err
 	}
-	if !builds {
+	if only == "migrate" {
 		return b, nil
 	}
-	if err := b.prepare(ctx); err != nil {
+	err = b.prepare(ctx)
+	if err == nil && only == "" {
+		err = b.prepareOthers(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
@@ -121,17 +131,21 @@ func newBench(ctx context.Context, builds bool) (*workbench, error) {
 
 func (b *workbench) close() error { return os.RemoveAll(b.root) }
 
-// prepare compiles the commands and downloads all modules, so that no
-// measurement waits for the network more than another.
+// prepare compiles the command that is measured.
 func (b *workbench) prepare(ctx context.Context) error {
 	b.etcdimg = filepath.Join(b.root, "etcdimg")
 	if _, err := output(ctx, b.repo, "go", "build", "-o", b.etcdimg, "./cmd/etcdimg"); err != nil {
 		return err
 	}
 	var err error
-	if b.profile, err = readSettings(ctx, b.etcdimg, filepath.Join(b.repo, profilePath)); err != nil {
-		return err
-	}
+	b.profile, err = readSettings(ctx, b.etcdimg, filepath.Join(b.repo, profilePath))
+	return err
+}
+
+// prepareOthers compiles what it is compared with and downloads all modules, so
+// that no measurement waits for the network more than another.
+func (b *workbench) prepareOthers(ctx context.Context) error {
+	var err error
 	if b.ko, err = b.installKo(ctx); err != nil {
 		return err
 	}

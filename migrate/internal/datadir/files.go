@@ -45,7 +45,7 @@ func CheckSpace(dir string, need int64) error {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return fmt.Errorf("asking for the free space of %s: %w", dir, err)
 	}
-	free := int64(st.Bavail) * st.Bsize
+	free := int64(st.Bavail) * int64(st.Bsize)
 	if free < need {
 		return fmt.Errorf("%s: %w: %d MiB are free, %d MiB are needed", dir, ErrNoSpace, free>>20, (need+1<<20-1)>>20)
 	}
