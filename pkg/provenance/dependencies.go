@@ -44,6 +44,13 @@ func dependencies(tool Tool, l *lock.Lock, files map[string][]byte) ([]Descripto
 			add(ds...)
 		}
 	}
+	if l.Migrate != nil {
+		ds, err := migrate(*l.Migrate)
+		if err != nil {
+			return nil, fmt.Errorf("migrate: %w", err)
+		}
+		add(ds...)
+	}
 	for _, s := range l.Suites {
 		add(suite(s)...)
 	}
@@ -57,6 +64,23 @@ func dependencies(tool Tool, l *lock.Lock, files map[string][]byte) ([]Descripto
 		add(Descriptor{Name: "file " + name, Digest: map[string]string{"sha256": hex.EncodeToString(sum[:])}})
 	}
 	return all, nil
+}
+
+// migrate is compiled as etcd is, from sources that travel in etcdimg.
+func migrate(m lock.Migrate) ([]Descriptor, error) {
+	asEtcd := lock.Etcd{Toolchain: m.Toolchain, GoSum: m.GoSum}
+	all, err := toolchain(asEtcd)
+	if err != nil {
+		return nil, err
+	}
+	imported, err := modules(asEtcd)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(all, imported...), Descriptor{
+		Name: "sources of migrate", URI: "pkg:golang/" + toolModule + "#migrate",
+		Digest: map[string]string{"sha256": strings.TrimPrefix(m.Sources, "sha256:")},
+	}), nil
 }
 
 const toolModule = "github.com/etcdimg/etcdimg"

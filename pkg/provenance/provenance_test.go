@@ -30,6 +30,7 @@ var update = flag.Bool("update", false, "write the golden files")
 const text = `
 name: etcd
 etcd: {versions: [3.6.1, 3.0.17], toolchain: go1.27.4}
+migrate: true
 contents:
   repositories: [debian trixie main, https://mirror.example/extra stable main]
   keyring: [archive.key]
@@ -78,6 +79,10 @@ func pins(p *profile.Profile) *lock.Lock {
 		Files: []lock.LocalFile{
 			{Path: "./motd", SHA256: "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"},
 			{Path: "archive.key", SHA256: "66b3e4ef3112d5425188650bf2cae4fc27cc39791ba5f94ab3674663099a25b7"},
+		},
+		Migrate: &lock.Migrate{
+			Sources: "sha256:" + digest("e"), Toolchain: "go1.27.4", GoMod: "module m\n",
+			GoSum: "go.etcd.io/bbolt v1.4.3 " + sumA + "\ngo.etcd.io/bbolt v1.4.3/go.mod " + sumB + "\n",
 		},
 		Etcd: []lock.Etcd{
 			{
@@ -338,9 +343,15 @@ func TestTamperedAndIncompleteProvenancesAreToldApart(t *testing.T) {
 		{"no go.sum", func(s *provenance.Statement) {
 			internal(s).Lock.Etcd[0].GoSum = ""
 			internal(s).Lock.Etcd[1].GoSum = ""
+			internal(s).Lock.Migrate.GoSum = ""
 			drop(s, "g")
 			s.Predicate.BuildDefinition.ResolvedDependencies = append(s.Predicate.BuildDefinition.ResolvedDependencies, provenance.Descriptor{Name: "go1.27.4"})
 		}, false, "what compiles etcd 3.6.1 for amd64"},
+		{"no operator", func(s *provenance.Statement) {
+			internal(s).Lock.Migrate = nil
+			drop(s, "go.etcd.io/bbolt")
+			drop(s, "sources of migrate")
+		}, false, "what compiles migrate"},
 		{"a file less", func(s *provenance.Statement) {
 			delete(internal(s).Files, "./motd")
 			drop(s, "file ./motd")

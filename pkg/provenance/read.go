@@ -154,6 +154,9 @@ func (in *Inputs) complete(files map[string][]byte) error {
 			}
 		}
 	}
+	if m := in.Lock.Migrate; in.Profile.Migrate && (m == nil || m.Sources == "" || m.GoMod == "" || m.Toolchain == "") {
+		return &MissingError{"what compiles migrate"}
+	}
 	if len(in.Profile.Contents.Packages) == 0 {
 		return nil
 	}
