@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -10,6 +11,9 @@ import (
 	"github.com/etcdimg/etcdimg/migrate/internal/config"
 	"github.com/etcdimg/etcdimg/migrate/internal/operator"
 )
+
+// errNoTarget says that the version to bring the data to is not there.
+var errNoTarget = errors.New("is not bundled")
 
 // A verb is what the program does beside bringing one directory to a version,
 // by the first argument that asks for it. It parses its arguments, and gives
@@ -102,7 +106,7 @@ func options(ctx context.Context, c *config.Config, stdout, stderr io.Writer) (*
 		return nil, err
 	}
 	if !b.Has(c.Target.Version) {
-		return nil, fmt.Errorf("etcd %s is not bundled in %s; bundled are %v", c.Target.Version, c.BinDir, b.Versions())
+		return nil, fmt.Errorf("etcd %s %w in %s; bundled are %v", c.Target.Version, errNoTarget, c.BinDir, b.Versions())
 	}
 	say := func(line string) { log.Info(line) }
 	if c.DryRun {

@@ -23,10 +23,11 @@ import (
 	"time"
 
 	"github.com/etcdimg/etcdimg/migrate/internal/config"
+	"github.com/etcdimg/etcdimg/migrate/internal/plan"
 )
 
-// bundledVersions is set when the program is built for an image, by
-// -ldflags "-X main.bundledVersions=3.5.35,3.6.16".
+// bundledVersions may be set by -ldflags "-X main.bundledVersions=3.5.35,3.6.16".
+// Where it is empty, as in the images, the program looks what is beside it.
 var bundledVersions string
 
 // How long servers of steps may take, as people know it of the published operator.
@@ -86,6 +87,9 @@ func become(command []string) error {
 
 // fail prints an error in one line and gives the exit code for it.
 func fail(w io.Writer, err error) int {
+	if errors.Is(err, plan.ErrNotBundled) || errors.Is(err, errNoTarget) {
+		err = fmt.Errorf("%w; an image of the profile busybox-multi has the programs of every line", err)
+	}
 	fmt.Fprintln(w, "migrate: "+strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " "))
 	if errors.Is(err, config.ErrUsage) {
 		return 2

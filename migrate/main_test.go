@@ -59,7 +59,7 @@ func TestExitCodes(t *testing.T) {
 		{"a bad version", append(ok, "--target-version", "3.5"), 2, `"3.5" is not a version`},
 		{"an unknown loss", append(ok, "--accept-loss", "all"), 2, "is none of"},
 		{"a log elsewhere", append(ok, "--etcd-server-extra-args", "--wal-dir=/x"), 2, "--wal-dir"},
-		{"a version that is not there", append(ok, "--target-version", "3.6.16"), 1, "not bundled"},
+		{"a version that is not there", append(ok, "--target-version", "3.6.16"), 1, "profile busybox-multi has"},
 		{"a listed version that is not there", append(ok, "--bundled-versions", "3.5.35,3.6.16"), 1, "3.6.16 is said to be bundled"},
 		{"an empty directory", ok, 0, "is empty"},
 		{"done already", ok, 0, ""},
