@@ -279,7 +279,7 @@ func resize(t *testing.T, dir string, more int64) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		t.Fatal(err)
 	}
-	size := int64(st.Blocks-st.Bfree)*st.Bsize + more
+	size := int64(st.Blocks-st.Bfree)*int64(st.Bsize) + more
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size="+strconv.FormatInt(size, 10)); err != nil {
 		t.Fatal(err)
 	}
