@@ -236,6 +236,7 @@ func (c *Cache) hashBlob(digest string) error {
 		return fmt.Errorf("reading blob %s: %w", digest, err)
 	}
 	if "sha256:"+hex.EncodeToString(h.Sum(nil)) == digest {
+		used(path)
 		return nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -37,8 +37,8 @@ func (c *Cache) ReadRecord(kind, key string, v any) error {
 	if err != nil {
 		return fmt.Errorf("reading the cache: %w", err)
 	}
-	sum, body, ok := bytes.Cut(b, []byte("\n"))
-	if ok && string(sum) == recordSum(kind, key, body) && json.Unmarshal(body, v) == nil {
+	if _, body, _ := bytes.Cut(b, []byte("\n")); wholeRecord(RecordName{kind, key}, b) && json.Unmarshal(body, v) == nil {
+		used(path)
 		return nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -58,28 +58,7 @@ func (c *Cache) WriteRecord(kind, key string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encoding record %s/%s: %w", kind, key, err)
 	}
-	f, err := c.tempFile()
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(append([]byte(recordSum(kind, key, body)+"\n"), body...))
-	if err == nil {
-		err = f.Chmod(0o444)
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o777)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return c.writeError(err)
-	}
-	return nil
+	return c.placeRecord(path, append([]byte(recordSum(kind, key, body)+"\n"), body...))
 }
 
 // recordSum covers the place too: a record that was moved is not the record.
