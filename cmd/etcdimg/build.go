@@ -173,9 +173,10 @@ func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []bu
 		return nil, err
 	}
 	if l, err = f.inputs(cmd.Context(), builder, p, l, archs, show); err != nil {
-		return nil, err
+		return nil, f.remedy(err, p)
 	}
-	return builder.Build(cmd.Context(), p, l, archs, func(r *build.Result) error { return write(r, c) })
+	result, err := builder.Build(cmd.Context(), p, l, archs, func(r *build.Result) error { return write(r, c) })
+	return result, f.remedy(err, p)
 }
 
 func printBuild(w io.Writer, r buildReport, output string) error {

@@ -21,6 +21,7 @@ import (
 // inputFlags say what may be done to get at the inputs of a profile.
 type inputFlags struct {
 	locked     bool
+	offline    bool
 	refresh    bool
 	skipSuites []string
 	unlocked   string // why the lock beside the profile does not count
@@ -29,6 +30,7 @@ type inputFlags struct {
 // addBuildFlags adds the flags of commands that build.
 func (f *inputFlags) addBuildFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.locked, "locked", false, "build from the lock beside the profile or not at all")
+	cmd.Flags().BoolVar(&f.offline, "offline", false, "ask no network: build from the cache, which etcdimg fetch fills, or say what it lacks")
 	f.addResolveFlags(cmd)
 }
 
@@ -49,6 +51,7 @@ func (f *inputFlags) options(cmd *cobra.Command, c *cache.Cache, show *progress)
 		Environ:    os.Environ(),
 		Operator:   etcdimg.Operator(),
 		AptDir:     "/etc/apt",
+		Offline:    f.offline,
 		Refresh:    f.refresh,
 		SkipSuites: f.skipSuites,
 		Now:        time.Now(),
@@ -89,4 +92,12 @@ func (f *inputFlags) inputs(ctx context.Context, b *build.Builder, p *profile.Pr
 		fmt.Fprintf(says, "there is no %s: choosing what is newest; etcdimg lock %s pins it\n", lockOf(p), argOf(p))
 	}
 	return b.Resolve(ctx, p, archs)
+}
+
+// remedy tells how to get what a build without a network lacks.
+func (f *inputFlags) remedy(err error, p *profile.Profile) error {
+	if err == nil || !f.offline {
+		return err
+	}
+	return fmt.Errorf("%w\n--offline rules the network out: where there is one, run etcdimg fetch %s", err, p.File())
 }

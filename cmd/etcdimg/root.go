@@ -41,16 +41,18 @@ func newRootCommand() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().BoolP("quiet", "q", false, "print results and errors only")
 	root.PersistentFlags().BoolP("verbose", "v", false, "print what is done in detail")
-	root.AddCommand(newBuildCommand(), newLockCommand(), newPublishCommand(), newInspectCommand(), newKeygenCommand(), newSignCommand(), newAttestCommand(), newVerifyCommand(), newShowConfigCommand(), newSchemaCommand(), newVersionCommand())
+	root.AddCommand(newBuildCommand(), newLockCommand(), newFetchCommand(), newCacheCommand(), newPublishCommand(), newInspectCommand(), newKeygenCommand(), newSignCommand(), newAttestCommand(), newVerifyCommand(), newShowConfigCommand(), newSchemaCommand(), newVersionCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
-	for _, cmd := range append(root.Commands(), root) {
-		markUsageErrors(cmd)
-	}
+	markUsageErrors(root)
 	return root
 }
 
-// markUsageErrors makes wrong numbers of arguments usage errors.
+// markUsageErrors makes wrong numbers of arguments usage errors, of a command
+// and of those below it.
 func markUsageErrors(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		markUsageErrors(sub)
+	}
 	check := cmd.Args
 	if check == nil {
 		return

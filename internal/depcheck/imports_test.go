@@ -27,7 +27,7 @@ var rooms = []struct {
 	{"pkg/layer", []string{"pkg/cache", "pkg/rootfs"}},
 	{"pkg/image", []string{"pkg/layer"}},
 	{"pkg/sbom", []string{"pkg/lock", "pkg/cache", "pkg/rootfs"}}, // statements about an image: it knows the inputs, not how they became one
-	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/etcd", "pkg/operator", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image", "pkg/sbom"}},
+	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/fetch", "pkg/etcd", "pkg/operator", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image", "pkg/sbom"}},
 	{"pkg/provenance", []string{"pkg/profile", "pkg/lock", "pkg/etcd", "pkg/debian", "pkg/image", "pkg/build"}},
 	{"pkg/registry", nil}, // a utility: it does not know what it carries
 	{"pkg/inspect", []string{"pkg/lock", "pkg/image", "pkg/registry", "pkg/provenance"}},

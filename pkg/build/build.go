@@ -70,12 +70,14 @@ type Builder struct {
 	Events   func(Event) // called by several goroutines at once; may be nil
 	Jobs     int         // compilations at once, at least 1
 	Epoch    *time.Time  // SOURCE_DATE_EPOCH: the date of everything, where it is set
+	Offline  bool        // tell what the cache lacks before anything is made
 
 	Describers []Describer // who makes statements about what is built, in their order
 	SBOMs      *sbom.Maker // lists what is in an image, in the image too; nil for images without
 
-	etcd   *etcd.Resolver
-	debian *debian.Resolver
+	etcd     *etcd.Resolver
+	debian   *debian.Resolver
+	compiler *etcd.Compiler
 }
 
 // Result is a built index and what is in it.
@@ -144,6 +146,11 @@ func (b *Builder) Build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, archs []profile.Arch) (*Result, error) {
 	if len(archs) == 0 {
 		return nil, fmt.Errorf("no architecture to build for: name one in archs or with --arch")
+	}
+	if b.Offline {
+		if err := b.missing(l, archs); err != nil {
+			return nil, err
+		}
 	}
 	b.emit(Event{Kind: Planned, Tasks: tasks(l, archs)})
 	images := make([]v1.Image, len(archs))

@@ -13,6 +13,7 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/debian"
 	"github.com/etcdimg/etcdimg/pkg/etcd"
+	"github.com/etcdimg/etcdimg/pkg/fetch"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/operator"
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
@@ -31,6 +32,7 @@ type Options struct {
 
 	Operator fs.FS // sources of the migrate operator; nil for none
 
+	Offline    bool      // no network: what the cache has not is an error
 	Refresh    bool      // ask for newer package indexes, however fresh the cached ones are
 	SkipSuites []string  // SUITE:ARCH that may be left out where they can not be verified
 	Now        time.Time // what the archives' Valid-Until is held against
@@ -59,6 +61,9 @@ func New(o Options) (*Builder, error) {
 	if mirror != "" {
 		o.AptDir = ""
 	}
+	if o.Offline {
+		o.Environ = append(slices.Clip(o.Environ), "GOPROXY=off")
+	}
 	packages, err := debian.NewResolver(debian.Options{
 		Store:      o.Cache,
 		Mirror:     mirror,
@@ -67,6 +72,7 @@ func New(o Options) (*Builder, error) {
 		Now:        o.Now,
 		MaxAge:     maxAge(o.Refresh),
 		SkipSuites: o.SkipSuites,
+		Offline:    o.Offline,
 		Log:        o.Log,
 	})
 	if err != nil {
@@ -79,25 +85,26 @@ func New(o Options) (*Builder, error) {
 		Events:   o.Events,
 		Jobs:     o.Jobs,
 		Epoch:    o.Epoch,
+		Offline:  o.Offline,
 		debian:   packages,
 
 		Describers: o.Describers,
 	}
 	gocmd := etcd.NewGo(o.Environ, etcd.Processes{})
-	releases, err := etcd.NewReleases(etcd.ReleaseOptions{Base: lookup(o.Environ, releasesVariable)})
+	releases, err := etcd.NewReleases(etcd.ReleaseOptions{Base: lookup(o.Environ, releasesVariable), Fetch: fetch.Options{Offline: o.Offline}})
 	if err != nil {
 		return nil, fmt.Errorf("$%s: %w", releasesVariable, err)
 	}
 	b.etcd = &etcd.Resolver{Go: gocmd, Store: o.Cache, Releases: releases, Events: b.etcdEvent}
-	compiler := &etcd.Compiler{Go: gocmd, Store: o.Cache, Releases: releases, Events: b.etcdEvent}
-	b.Compiler = &goCompiler{compiler}
-	b.SBOMs = &sbom.Maker{Store: o.Cache, Modules: publishedModules{compiler}}
+	b.compiler = &etcd.Compiler{Go: gocmd, Store: o.Cache, Releases: releases, Events: b.etcdEvent, Offline: o.Offline}
+	b.Compiler = &goCompiler{b.compiler}
+	b.SBOMs = &sbom.Maker{Store: o.Cache, Modules: publishedModules{b.compiler}}
 	if o.Operator != nil {
 		sources, err := operator.Read(o.Operator)
 		if err != nil {
 			return nil, err
 		}
-		b.Operator = &goOperator{sources, &etcd.Compiler{Go: gocmd, Store: o.Cache, Events: b.etcdEvent}}
+		b.Operator = &goOperator{sources, b.compiler}
 	}
 	return b, nil
 }
@@ -170,6 +177,33 @@ func (o *goOperator) Compile(ctx context.Context, pin lock.Migrate, arch string)
 		return nil, err
 	}
 	return o.compiler.Content(made), nil
+}
+
+func (o *goOperator) FetchSources(ctx context.Context, pin lock.Migrate, archs []string) error {
+	p, err := o.Program(pin)
+	if err != nil {
+		return err
+	}
+	return o.compiler.FetchProgramSources(ctx, p, archs)
+}
+
+// Fetched tells what the cache has that the operator can be compiled from.
+func (o *goOperator) Fetched(pin lock.Migrate) ([]etcd.Record, bool, error) {
+	p, err := o.Program(pin)
+	if err != nil {
+		return nil, false, err
+	}
+	found, ok := o.compiler.ProgramSources(p)
+	return found, ok, nil
+}
+
+// Made are the records of the operator's binary that the cache has.
+func (o *goOperator) Made(pin lock.Migrate, arch string) []etcd.Record {
+	p, err := o.Program(pin)
+	if err != nil {
+		return nil
+	}
+	return o.compiler.MadeProgram(p, arch)
 }
 
 // lookup finds a variable in an environment; the last one of a name counts.

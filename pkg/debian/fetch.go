@@ -104,3 +104,25 @@ func (r *Resolver) openDeb(ctx context.Context, p lock.Package) (*os.File, error
 	}
 	return nil, last
 }
+
+// Has says whether Unpack needs no network: the package is there, unpacked or
+// as it was published.
+func (r *Resolver) Has(p lock.Package) bool {
+	_, _, _, unpacked := r.Unpacked(p)
+	return unpacked || r.opts.Store.Has("sha256:"+p.SHA256)
+}
+
+// Unpacked tells what the Store keeps of a package that was unpacked: the
+// record's kind and key, and the digests of the blobs that it needs. It is
+// false where it was not, or where a blob is missing.
+func (r *Resolver) Unpacked(p lock.Package) (kind, key string, blobs []string, ok bool) {
+	key = recordKey(unpackVersion, p.SHA256)
+	var rec packageRecord
+	if r.opts.Store.ReadRecord(kindPackage, key, &rec) != nil {
+		return kindPackage, key, nil, false
+	}
+	if rec.Pack == "" {
+		return kindPackage, key, nil, true
+	}
+	return kindPackage, key, []string{rec.Pack}, r.opts.Store.Has(rec.Pack)
+}

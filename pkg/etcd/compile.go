@@ -19,6 +19,8 @@ import (
 type Store interface {
 	// PutFile moves a file into the store.
 	PutFile(ctx context.Context, path string) (digest string, size int64, err error)
+	// Link makes a new file of verified content.
+	Link(digest, path string) error
 	// Open returns verified content.
 	Open(digest string) (*os.File, error)
 	// Has tells whether there is content, unverified.
@@ -42,6 +44,7 @@ type Compiler struct {
 	Store    Store
 	Releases *Releases   // nil for etcd's own release page
 	Events   func(Event) // may be nil; called from the goroutines that compile
+	Offline  bool        // modules are taken from the store and the go command's own cache alone
 }
 
 // Compile returns binaries of a pinned etcd version for a GOARCH. Those that
@@ -136,6 +139,11 @@ func (c *Compiler) compile(ctx context.Context, pin recipe, arch string, names [
 	if err != nil {
 		return nil, err
 	}
+	h, done, err := c.proxied(h, pin)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	defer done()
 	w, err := c.workspace(ctx, h, pin, arch, doing)
 	if err != nil {
 		return nil, err
@@ -280,6 +288,11 @@ func (c *Compiler) prefetch(ctx context.Context, pin recipe, archs, binaries []s
 		return err
 	}
 	doing := "downloading the modules of " + pin.name
+	h, done, err := c.proxied(h, pin)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	defer done()
 	w, err := c.workspace(ctx, h, pin, sources[0], doing)
 	if err != nil {
 		return err

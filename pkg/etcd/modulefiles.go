@@ -30,6 +30,18 @@ func (c *Compiler) RootFiles(ctx context.Context, modules []PublishedModule, wan
 	if len(modules) == 0 {
 		return nil, nil
 	}
+	found := map[PublishedModule]map[string]string{}
+	var missing []PublishedModule
+	for _, m := range modules {
+		if files, ok := c.storedRootFiles(m, wanted); ok {
+			found[m] = files
+		} else {
+			missing = append(missing, m)
+		}
+	}
+	if modules = missing; len(modules) == 0 {
+		return found, nil
+	}
 	h, err := c.Go.find(ctx)
 	if err != nil {
 		return nil, err
@@ -66,7 +78,6 @@ func (c *Compiler) RootFiles(ctx context.Context, modules []PublishedModule, wan
 	if failed != nil {
 		return nil, diagnose(doing, failed, stderr, h, h.version)
 	}
-	found := map[PublishedModule]map[string]string{}
 	for _, m := range modules {
 		d := zips[m.Path+"@"+m.Version]
 		if d.Sum != m.Sum {

@@ -28,6 +28,7 @@ var (
 	ErrTooLarge = errors.New("larger than allowed")
 	ErrStalled  = errors.New("no byte arrived")
 	ErrRedirect = errors.New("redirects lead nowhere")
+	ErrOffline  = errors.New("the network was ruled out")
 )
 
 // Options say how patient a Fetcher is. Zero values take the defaults.
@@ -37,6 +38,7 @@ type Options struct {
 	Stall     time.Duration     // how long no byte may arrive; 30 s
 	Redirects int               // how many are followed; 10
 	UserAgent string            // "etcdimg"
+	Offline   bool              // file URLs are all that is fetched
 	Transport http.RoundTripper // http.DefaultTransport, which knows the proxies of the environment
 	Log       *slog.Logger      // nil for none
 }
@@ -204,6 +206,8 @@ func (f *Fetcher) fetch(ctx context.Context, rawURL string, want Expect, t *targ
 	for attempt := 1; ; attempt++ {
 		if u.Scheme == "file" {
 			err = copyFile(ctx, u.Path, want, t)
+		} else if f.opts.Offline {
+			err = ErrOffline
 		} else {
 			err = f.request(ctx, rawURL, want, t)
 		}
