@@ -77,14 +77,14 @@ func printInfo(w io.Writer, dir string, uses []cache.Use) error {
 		if kind == "" {
 			kind = "downloads"
 		}
-		fmt.Fprintf(w, "%-18s %8d %8d %12s  %s\n", kind, u.Records, u.Blobs, megabytes(u.Bytes), u.OldestUse)
+		fmt.Fprintf(w, "%-18s %8d %8d %12s  %s\n", kind, u.Records, u.Blobs, amount(u.Bytes), u.OldestUse)
 		total.Records, total.Blobs, total.Bytes = total.Records+u.Records, total.Blobs+u.Blobs, total.Bytes+u.Bytes
 	}
-	_, err := fmt.Fprintf(w, "%-18s %8d %8d %12s  in %s\n", "total", total.Records, total.Blobs, megabytes(total.Bytes), dir)
+	_, err := fmt.Fprintf(w, "%-18s %8d %8d %12s  in %s\n", "total", total.Records, total.Blobs, amount(total.Bytes), dir)
 	return err
 }
 
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+func amount(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // pruneFlags say what may go.
 type pruneFlags struct {
@@ -143,7 +143,7 @@ made of them; layers are made again by the next build.`,
 			if f.dryRun {
 				verb = "would remove"
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s %d records and %d blobs, %s\n", verb, gone.Records, gone.Blobs, megabytes(gone.Bytes))
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %d records and %d blobs, %s\n", verb, gone.Records, gone.Blobs, amount(gone.Bytes))
 			return err
 		})
 	}
@@ -199,7 +199,7 @@ func newCacheVerifyCommand() *cobra.Command {
 				for _, name := range damaged {
 					fmt.Fprintf(cmd.OutOrStdout(), "%-8s %s\n", "damaged", name)
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%-8s %d records and %d blobs, %s\n", "whole", whole.Records, whole.Blobs, megabytes(whole.Bytes))
+				fmt.Fprintf(cmd.OutOrStdout(), "%-8s %d records and %d blobs, %s\n", "whole", whole.Records, whole.Blobs, amount(whole.Bytes))
 				if len(damaged) > 0 {
 					return fmt.Errorf("%d entries of the cache were damaged, and have been removed: builds make them again", len(damaged))
 				}
@@ -305,7 +305,7 @@ func exportTo(ctx context.Context, w io.Writer, c *cache.Cache, path string, s c
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "exported %d records and %d blobs, %s, to %s\nsha256:%s\n", done.Records, done.Blobs, megabytes(done.Bytes), path, hex.EncodeToString(h.Sum(nil)))
+	fmt.Fprintf(w, "exported %d records and %d blobs, %s, to %s\nsha256:%s\n", done.Records, done.Blobs, amount(done.Bytes), path, hex.EncodeToString(h.Sum(nil)))
 	return nil
 }
 
@@ -329,7 +329,7 @@ func newCacheImportCommand() *cobra.Command {
 				if _, err := io.Copy(h, f); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "imported %d records and %d blobs, %s, from %s\nsha256:%s\n", done.Records, done.Blobs, megabytes(done.Bytes), args[0], hex.EncodeToString(h.Sum(nil)))
+				fmt.Fprintf(cmd.OutOrStdout(), "imported %d records and %d blobs, %s, from %s\nsha256:%s\n", done.Records, done.Blobs, amount(done.Bytes), args[0], hex.EncodeToString(h.Sum(nil)))
 				return nil
 			})
 		},

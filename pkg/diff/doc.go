@@ -29,7 +29,7 @@ const (
 	Module    Kind = "module"    // a Go module
 	Package   Kind = "package"   // a Debian package
 	Suite     Kind = "suite"     // a signed index
-	Image     Kind = "image"     // the image of an architecture, as a whole
+	ImageKind Kind = "image"     // the image of an architecture, as a whole
 	Config    Kind = "config"    // a key of a profile, or of an image's configuration
 	File      Kind = "file"      // a file of an image, or one beside a profile
 	Size      Kind = "size"      // of an image, compressed
@@ -46,7 +46,7 @@ func kinds() []struct {
 		heading string
 	}{
 		{Format, "Format"}, {Etcd, "etcd"}, {Toolchain, "Toolchain"}, {Module, "Go modules"}, {Package, "Debian packages"},
-		{Suite, "Package indexes"}, {Image, "Images"}, {Config, "Configuration"}, {File, "Files"}, {Size, "Compressed size"}, {Other, "Others"},
+		{Suite, "Package indexes"}, {ImageKind, "Images"}, {Config, "Configuration"}, {File, "Files"}, {Size, "Compressed size"}, {Other, "Others"},
 	}
 }
 
