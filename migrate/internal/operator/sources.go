@@ -41,27 +41,30 @@ func closeAll(all []*source) {
 }
 
 // readSource looks at a directory or a file, whose lock the source holds.
-func (o *Operator) readSource(path string) (s *source, err error) {
-	s = &source{path: path}
-	defer func() {
-		if err != nil {
-			closeAll([]*source{s})
-		}
-	}()
-	info, err := os.Stat(path)
-	if err != nil {
+func (o *Operator) readSource(path string) (*source, error) {
+	s := &source{path: path}
+	if err := o.readInto(s); err != nil {
+		closeAll([]*source{s})
 		return nil, err
+	}
+	return s, nil
+}
+
+func (o *Operator) readInto(s *source) error {
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return err
 	}
 	if info.IsDir() {
 		if err := o.readDir(s); err != nil {
-			return nil, err
+			return err
 		}
 	} else {
-		s.db = path
+		s.db = s.path
 	}
 	if s.db != "" {
 		if err := s.readDB(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if s.state == nil {
@@ -70,7 +73,7 @@ func (o *Operator) readSource(path string) (s *source, err error) {
 			s.at = o.guess(&datadir.State{HasDB: true, Found: datadir.FoundInMarks(s.marks)})
 		}
 	}
-	return s, nil
+	return nil
 }
 
 func (o *Operator) readDir(s *source) error {
