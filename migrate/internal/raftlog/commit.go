@@ -39,12 +39,13 @@ func CommitAll(member string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", last, err)
 	}
-	state := wire.AppendNumber(nil, 1, max(l.Term, l.LastTerm))
-	state = wire.AppendNumber(state, 2, l.Vote)
-	state = wire.AppendNumber(state, 3, l.LastIndex)
-	if l.Term < l.LastTerm {
-		return fmt.Errorf("%w: %s: an entry of term %d in term %d", ErrDamaged, dir, l.LastTerm, l.Term)
+	term, vote := l.Term, l.Vote
+	if term < l.LastTerm { // the state that came with the newest entries was cut off
+		term, vote = l.LastTerm, 0
 	}
+	state := wire.AppendNumber(nil, 1, term)
+	state = wire.AppendNumber(state, 2, vote)
+	state = wire.AppendNumber(state, 3, l.LastIndex)
 	f, err := os.OpenFile(last, os.O_WRONLY, 0)
 	if err != nil {
 		return err
