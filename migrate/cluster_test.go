@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -275,4 +276,29 @@ func tellDown(t testing.TB, c *trio, target string) {
 	for _, m := range c.members {
 		m.WaitVersion(lineOf(target) + ".0")
 	}
+}
+
+// TestARecordThatEveryServerDiesOfIsRemoved: a later etcdctl asks 3.5 to go
+// down to 3.4, is told that this took too long, and the wish is recorded.
+func TestARecordThatEveryServerDiesOfIsRemoved(t *testing.T) {
+	t.Parallel()
+	v35 := version(t, "3.5")
+	c := newTrio(t).new(v35)
+	c.members[0].Put("/registry/a", "1", "")
+	want := c.members[0].Read(etcdtest.Content{})
+	ctl := filepath.Join(etcdtest.Binaries(t), "etcdctl-"+version(t, "3.6"))
+	out, err := exec.Command(ctl, "--endpoints", c.members[0].URL, "--command-timeout=2s", "downgrade", "enable", "3.4").CombinedOutput()
+	if err == nil {
+		t.Fatalf("etcdctl has learnt better: %s", out)
+	}
+	for i := range c.names {
+		c.stop(i)
+		if log := c.mustOperate(i, v35); !strings.Contains(log, "kind=unmark") {
+			t.Errorf("the record was not found:\n%s", log)
+		}
+		c.start(i, v35)
+		c.linearizable(i)
+	}
+	c.same(want)
+	c.stopAll()
 }

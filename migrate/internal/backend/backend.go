@@ -221,6 +221,22 @@ func Strip(name string) (err error) {
 	return errors.Join(err, db.Close())
 }
 
+// ForgetDowngrade removes the record of a downgrade under way, and nothing else,
+// in one transaction.
+func ForgetDowngrade(name string) error {
+	db, err := open(name, false)
+	if err != nil {
+		return err
+	}
+	err = db.bolt.Update(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket([]byte(bucketCluster)); b != nil {
+			return b.Delete([]byte("downgrade"))
+		}
+		return nil
+	})
+	return errors.Join(err, db.Close())
+}
+
 // KeyValue is one revision of a key (mvccpb.KeyValue). Its slices share the
 // database's memory.
 type KeyValue struct {

@@ -46,7 +46,7 @@ func (o *Operator) carryOut(ctx context.Context, steps []plan.Step) error {
 		if ctx.Err() != nil {
 			return errors.Join(fmt.Errorf("stopped during step %d (%s to %s): the directory is as it was before the step; run this again to go on", i+1, step.Kind, step.To), o.abandon())
 		}
-		if step.Kind == plan.Mark || step.Kind == plan.Cure {
+		if step.Kind == plan.Mark || step.Kind == plan.Cure || step.Kind == plan.Unmark {
 			return err // of which nothing has to be undone
 		}
 		err = fmt.Errorf("step %d (%s to %s): %w", i+1, step.Kind, step.To, err)
@@ -122,6 +122,9 @@ func (o *Operator) step(ctx context.Context, step plan.Step) (*datadir.State, er
 	}
 	if step.Kind == plan.Mark {
 		return nil, version.WriteFile(o.dir, step.To)
+	}
+	if step.Kind == plan.Unmark {
+		return nil, backend.ForgetDowngrade(datadir.DBFile(o.dir)) // in one transaction
 	}
 	if step.Kind == plan.Cure {
 		return nil, o.cure(ctx, step, o.Target.Version.Line())

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -25,6 +26,7 @@ type Cluster struct {
 // clusterFacts adds to the facts what only a member of a cluster has to know:
 // where the others are, as far as they answer.
 func (o *Operator) clusterFacts(ctx context.Context, s *datadir.State, f *plan.Facts) error {
+	f.Stuck = stuck(s.Marks.Downgrade)
 	f.Voters = max(len(s.Log.Voters), len(s.Members), len(o.Cluster.Members))
 	if f.Voters < 2 {
 		return nil
@@ -50,6 +52,20 @@ func (o *Operator) clusterFacts(ctx context.Context, s *datadir.State, f *plan.F
 	}
 	o.Say(fmt.Sprintf("%s is a member of a cluster of %d: %s", o.dir, f.Voters, told(f)))
 	return ctx.Err()
+}
+
+// stuck says whether a downgrade is on record that no server can follow: 3.5
+// takes such a wish from a later etcdctl, and dies of it at its next start.
+func stuck(record string) bool {
+	var d struct {
+		Target  string `json:"target-version"`
+		Enabled bool   `json:"enabled"`
+	}
+	if json.Unmarshal([]byte(record), &d) != nil || !d.Enabled {
+		return false
+	}
+	l, err := version.ParseLine(d.Target)
+	return err == nil && l.Before(version.Line{Major: 3, Minor: 5})
 }
 
 // told says what the judgement rests on.

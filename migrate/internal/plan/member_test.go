@@ -58,6 +58,10 @@ func TestAMemberOfAClusterMovesAsTheOthersAllow(t *testing.T) {
 		{"3.4.26", "3.4.26", others(answer(6, 4)), all, "bring this member to 3.5"},
 		{"3.4.26", "3.5.35", with(own(4), answer(6, 4)), all, "mark 3.5"},
 		{"3.7.3", "3.7.3", others(answer(6, 6)), all, ""},
+		// A record that every server dies of.
+		{"3.5.35", "3.5.35", Facts{Stuck: true}, all, "unmark 3.5"},
+		{"3.5.35", "3.6.16", Facts{Stuck: true}, all, "unmark 3.5, mark 3.6"},
+		{"3.5.35", "3.4.26", Facts{Stuck: true}, all, "migrate prepare"},
 		// Down.
 		{"3.7.3", "3.6.16", stored(6, 6), all, "mark 3.6"},
 		{"3.7.3", "3.6.16", with(stored(6, 6), answer(6, 6), answer(7, 6)), all, "mark 3.6"},

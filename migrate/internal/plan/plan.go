@@ -22,6 +22,7 @@ type Kind string
 // The kinds of steps.
 const (
 	Cure    Kind = "cure"     // a member's own version takes v2 requests out of its log, where it stands
+	Unmark  Kind = "unmark"   // a record in the database that every server dies of is removed
 	Mark    Kind = "mark"     // version.txt only: the next server takes the directory as it is
 	Run     Kind = "run"      // a server takes over a copy of the directory, and is stopped
 	Restore Kind = "restore"  // a new directory is made from the database
@@ -39,6 +40,8 @@ type Step struct {
 
 func (s Step) String() string {
 	switch s.Kind {
+	case Unmark:
+		return "remove the record of a downgrade below 3.5 from the database, which every server dies of at its start (then type \"etcdctl downgrade cancel\", since the other members have it too)"
 	case Cure:
 		return fmt.Sprintf("run etcd %s on the directory itself for a moment, so that nothing newer has to read v2 requests of its log (it is still the same member, and needs no other)", s.Version)
 	case Mark:
@@ -100,6 +103,9 @@ type Facts struct {
 	Storage      version.Line
 	StorageKnown bool
 	Others       []Other // members that answered
+	// Stuck says that the database has a downgrade on record that no server
+	// survives: below 3.5.
+	Stuck bool
 }
 
 // Bundled are the versions at hand.
@@ -114,6 +120,14 @@ type Bundled struct {
 // Find gives the steps from facts to a target, which must be bundled. No steps
 // means that there is nothing to do.
 func Find(f Facts, target version.Stamp, b Bundled) ([]Step, error) {
+	steps, err := find(f, target, b)
+	if err == nil && f.Stuck {
+		steps = append([]Step{{Unmark, f.At.Version, f.At, f.At}}, steps...)
+	}
+	return steps, err
+}
+
+func find(f Facts, target version.Stamp, b Bundled) ([]Step, error) {
 	if err := beside(f, target.Version.Line()); err != nil {
 		return nil, err
 	}
