@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"registry": registryCommand},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"registry": registryCommand, "forge": forgeCommand},
 		Setup: func(e *testscript.Env) error {
 			e.Vars = append(e.Vars, w.environ...)
 			e.Setenv("ETCDIMG_CACHE", filepath.Join(e.WorkDir, "cache"))

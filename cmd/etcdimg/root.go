@@ -38,6 +38,7 @@ func newRootCommand() *cobra.Command {
 			return cmd.Help()
 		},
 	}
+	root.AddCommand(newRebuildCommand())
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().BoolP("quiet", "q", false, "print results and errors only")
 	root.PersistentFlags().BoolP("verbose", "v", false, "print what is done in detail")

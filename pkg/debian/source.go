@@ -357,7 +357,11 @@ func (a *attempts) error(what, todo string) error {
 	return &sourcesError{what: what, said: a.said, todo: todo, errs: a.errs}
 }
 
-// sourcesError names every source that was asked and what each said.
+// ErrUnavailable says that no source has a file as it is pinned.
+var ErrUnavailable = errors.New("no source has it")
+
+// sourcesError names every source that was asked and what each said. It is an
+// ErrUnavailable.
 type sourcesError struct {
 	what, todo string
 	said       []string
@@ -368,4 +372,6 @@ func (e *sourcesError) Error() string {
 	return e.what + ": no source has it:\n  " + strings.Join(e.said, "\n  ") + "\n" + e.todo
 }
 
-func (e *sourcesError) Unwrap() []error { return e.errs }
+func (e *sourcesError) Unwrap() []error {
+	return append(e.errs[:len(e.errs):len(e.errs)], ErrUnavailable)
+}

@@ -2,12 +2,22 @@ package etcd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 )
+
+// ErrUnavailable says that a module, a toolchain or an archive can not be had,
+// now or from where the settings say.
+var ErrUnavailable = errors.New("not to be had")
+
+// unavailable makes an error an ErrUnavailable without a word more.
+type unavailable struct{ error }
+
+func (e unavailable) Unwrap() []error { return []error{e.error, ErrUnavailable} }
 
 // ChecksumError says that a module which was downloaded, or which lies in the
 // module cache, is not the one that the lock pins.
@@ -111,6 +121,7 @@ func diagnose(doing string, err error, o *output, h *host, toolchain string) err
 	fail := func(format string, args ...any) error {
 		return fmt.Errorf("%s: %w", doing, fmt.Errorf(format, args...))
 	}
+	gone := func(format string, args ...any) error { return unavailable{fail(format, args...)} }
 	if m := mismatch.FindStringSubmatch(text); m != nil {
 		by := m[3]
 		if by == "go.sum" {
@@ -123,9 +134,9 @@ func diagnose(doing string, err error, o *output, h *host, toolchain string) err
 		case noSumDB.MatchString(text):
 			return fail("the toolchain %s can not be verified, as GOSUMDB=off disables the checksum database; enable it, or choose the host's own toolchain (etcd.toolchain: %s)", m[1], h.version)
 		case unreachable.MatchString(text) || strings.Contains(h.settings["GOPROXY"], "off") && strings.Contains(m[2], "not available"):
-			return fail("the toolchain %s is neither on this machine nor to be downloaded now (GOPROXY is %s); connect once, or choose the host's own toolchain (etcd.toolchain: %s)%s", m[1], h.proxy(), h.version, o.indented(3))
+			return gone("the toolchain %s is neither on this machine nor to be downloaded now (GOPROXY is %s); connect once, or choose the host's own toolchain (etcd.toolchain: %s)%s", m[1], h.proxy(), h.version, o.indented(3))
 		default:
-			return fail("the toolchain %s is not to be had (GOPROXY is %s); choose a release of Go that exists, such as %s%s", m[1], h.proxy(), DefaultToolchain, o.indented(3))
+			return gone("the toolchain %s is not to be had (GOPROXY is %s); choose a release of Go that exists, such as %s%s", m[1], h.proxy(), DefaultToolchain, o.indented(3))
 		}
 	}
 	if m := goTooOld.FindStringSubmatch(text); m != nil {
@@ -145,9 +156,9 @@ func diagnose(doing string, err error, o *output, h *host, toolchain string) err
 	}
 	switch {
 	case unreachable.MatchString(text):
-		return fail("%s is not in the module cache and can not be downloaded (GOPROXY is %s); connect, or fill the module cache first%s", module, h.proxy(), o.indented(3))
+		return gone("%s is not in the module cache and can not be downloaded (GOPROXY is %s); connect, or fill the module cache first%s", module, h.proxy(), o.indented(3))
 	case notServed.MatchString(text):
-		return fail("%s is not to be had (GOPROXY is %s)%s", module, h.proxy(), o.indented(3))
+		return gone("%s is not to be had (GOPROXY is %s)%s", module, h.proxy(), o.indented(3))
 	}
 	return fail("the go command failed (%w)%s", err, o.indented(20))
 }

@@ -266,7 +266,7 @@ func explainFetch(err error) error {
 	case errors.Is(err, fetch.ErrMismatch):
 		return fmt.Errorf("%w: whoever serves it changed it, or it was published anew; nothing of it was used", err)
 	case errors.Is(err, fetch.ErrMissing):
-		return fmt.Errorf("%w: choose a mirror that has it, or from: source", err)
+		return unavailable{fmt.Errorf("%w: choose a mirror that has it, or from: source", err)}
 	}
 	return err
 }

@@ -69,6 +69,17 @@ func Read(content []byte) (*Statement, error) {
 	return &s, nil
 }
 
+// Wrap makes the statement about a digest that has a predicate: an attestation's,
+// which was verified without what was around it.
+func Wrap(digest v1.Hash, predicate json.RawMessage) ([]byte, error) {
+	return json.Marshal(struct {
+		Type          string          `json:"_type"`
+		Subject       []Descriptor    `json:"subject"`
+		PredicateType string          `json:"predicateType"`
+		Predicate     json.RawMessage `json:"predicate"`
+	}{StatementType, []Descriptor{{Digest: map[string]string{digest.Algorithm: digest.Hex}}}, PredicateType, predicate})
+}
+
 // Inputs are what a build takes.
 type Inputs struct {
 	Profile *profile.Profile
