@@ -43,18 +43,21 @@ func (c *trio) initial() string {
 	return strings.Join(all, ",")
 }
 
+// flags are the operator's for one member.
+func (c *trio) flags(i int, more []string) []string {
+	return slices.Concat([]string{
+		"--name", c.names[i], "--initial-cluster", c.initial(), "--initial-advertise-peer-urls", c.peers[i],
+	}, ports(c.t), more)
+}
+
 // operate runs the operator for one member.
 func (c *trio) operate(i int, target string, more ...string) (code int, log string) {
-	return operate(c.t, c.dirs[i], target, append([]string{
-		"--name", c.names[i], "--initial-cluster", c.initial(), "--initial-advertise-peer-urls", c.peers[i],
-	}, more...)...)
+	return operate(c.t, c.dirs[i], target, c.flags(i, more)...)
 }
 
 func (c *trio) mustOperate(i int, target string, more ...string) string {
 	c.t.Helper()
-	return mustOperate(c.t, c.dirs[i], target, append([]string{
-		"--name", c.names[i], "--initial-cluster", c.initial(), "--initial-advertise-peer-urls", c.peers[i],
-	}, more...)...)
+	return mustOperate(c.t, c.dirs[i], target, c.flags(i, more)...)
 }
 
 // refused runs the operator for one member, which must change nothing and say want.

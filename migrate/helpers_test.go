@@ -21,6 +21,14 @@ func version(t testing.TB, line string) string {
 	return ""
 }
 
+// ports are for the servers of steps: tests that run at the same time must not
+// all try the usual ones.
+func ports(t testing.TB) []string {
+	t.Helper()
+	port := func() string { u := etcdtest.FreeURL(t); return u[strings.LastIndex(u, ":")+1:] }
+	return []string{"--port", port(), "--peer-port", port()}
+}
+
 func sum(b []byte) [8]byte {
 	h := sha256.Sum256(b)
 	return [8]byte(h[:8])

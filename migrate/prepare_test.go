@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/etcdimg/etcdimg/migrate/internal/etcdtest"
 )
@@ -18,7 +21,7 @@ func (c *trio) prepare(target, out string, sources []string, more ...string) (co
 	c.t.Helper()
 	return runOperator(c.t, quiet, slices.Concat([]string{"prepare",
 		"--bin-dir", etcdtest.Binaries(c.t), "--target-version", target, "--target-storage", storageOf(target), "--out", out,
-	}, more, sources)...)
+	}, ports(c.t), more, sources)...)
 }
 
 // apply runs migrate apply for one member.
@@ -42,14 +45,49 @@ func (c *trio) must(code int, log string) string {
 func (c *trio) remake(target string, more ...string) {
 	c.t.Helper()
 	file := filepath.Join(c.t.TempDir(), "all.db")
+	old := memberIDs(c.t, c.dirs[0])
 	c.must(c.prepare(target, file, c.dirs, more...))
 	for i := range c.names {
 		c.must(c.apply(i, target, file))
+		for _, id := range memberIDs(c.t, c.dirs[i]) {
+			if slices.Contains(old, id) {
+				c.t.Errorf("the old member %s is in the new database", id)
+			}
+		}
 		b, err := os.ReadFile(filepath.Join(c.dirs[i], "version.txt"))
 		if err != nil || string(b) != target+"/"+storageOf(target) {
 			c.t.Fatalf("version.txt is %q (%v)", b, err)
 		}
 	}
+}
+
+// memberIDs are the members, and removed ones, that a database knows. Tools up
+// to 3.4 leave them in what they restore, and 3.6 counts them among the members.
+func memberIDs(t testing.TB, dir string) (ids []string) {
+	t.Helper()
+	name := filepath.Join(dir, "member", "snap", "db")
+	if _, err := os.Stat(name); err != nil {
+		return nil // 2.3 has none
+	}
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true, Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bbolt.Tx) error {
+		for _, bucket := range []string{"members", "members_removed"} {
+			if b := tx.Bucket([]byte(bucket)); b != nil {
+				if err := b.ForEach(func(k, _ []byte) error { ids = append(ids, string(k)); return nil }); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ids
 }
 
 // checkMembers fails unless each member knows the three, and no others.

@@ -48,7 +48,7 @@ func (o *Operator) clusterFacts(ctx context.Context, s *datadir.State, f *plan.F
 			o.Log.Debug("a member does not answer", "member", a.Name, "why", strings.ReplaceAll(a.Err.Error(), "\n", "; "))
 			continue
 		}
-		f.Others = append(f.Others, plan.Other{Name: a.Name, Line: a.Server.Line(), Agreed: a.Agreed, AgreedKnown: a.AgreedKnown})
+		f.Others = append(f.Others, plan.Other{Name: a.Name, Line: a.Server.Line(), Agreed: a.Agreed, AgreedKnown: a.AgreedKnown, Storage: a.Storage})
 	}
 	o.Say(fmt.Sprintf("%s is a member of a cluster of %d: %s", o.dir, f.Voters, told(f)))
 	return ctx.Err()

@@ -13,6 +13,7 @@ type Other struct {
 	Line        version.Line // of its server
 	Agreed      version.Line // on which it says the cluster has agreed
 	AgreedKnown bool
+	Storage     version.Line // that it says it stores for, from 3.6 on
 }
 
 // together is what all members at once can do where one alone can not.
@@ -71,12 +72,18 @@ func up(f Facts, from, to version.Line) error {
 	if f.AgreedKnown && f.Agreed.Before(from) {
 		return fmt.Errorf("%w: the cluster has agreed on version %s only, by this member's own files; start it with etcd %s again, and go on when /version of every member shows etcdcluster %s.0", ErrCluster, f.Agreed, from, from)
 	}
+	// The version of what is stored follows the agreed one, from 3.6 on.
+	if f.AgreedKnown && !from.Before(line36) && (!f.StorageKnown || f.Storage.Before(from)) {
+		return fmt.Errorf("%w: this member has not brought what it stores to %s yet; start it with etcd %s again, and go on when its /version shows storage %s.0", ErrCluster, from, from, from)
+	}
 	for _, o := range f.Others {
 		switch {
 		case o.Line.Before(from):
 			return fmt.Errorf("%w: member %s still runs etcd %s; bring every member to %s first", ErrCluster, o.Name, o.Line, from)
 		case o.AgreedKnown && o.Agreed.Before(from):
 			return fmt.Errorf("%w: the cluster has agreed on version %s only, as member %s says; start this member with etcd %s again, and go on when /version of every member shows etcdcluster %s.0 (a member that is down keeps it from rising)", ErrCluster, o.Agreed, o.Name, from, from)
+		case o.Storage != (version.Line{}) && o.Storage.Before(from):
+			return fmt.Errorf("%w: member %s has not brought what it stores to %s yet; go on when its /version shows storage %s.0", ErrCluster, o.Name, from, from)
 		case o.AgreedKnown && from.Before(o.Agreed):
 			return fmt.Errorf("%w: the others have agreed on version %s, as member %s says, which they can not while a member is at %s: this directory is an old copy; remove the member, add it again, and start it with etcd %s on an empty directory with --initial-cluster-state=existing", ErrCluster, o.Agreed, o.Name, from, o.Line)
 		}

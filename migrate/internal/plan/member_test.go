@@ -38,6 +38,10 @@ func TestAMemberOfAClusterMovesAsTheOthersAllow(t *testing.T) {
 		{"3.0.17", "3.2.32", Facts{}, all, "the next line is 3.1"},
 		{"3.4.26", "3.5.35", own(3), all, "agreed on version 3.3 only"},
 		{"3.6.16", "3.7.3", stored(5, 5), all, "agreed on version 3.5 only"},
+		{"3.6.16", "3.7.3", own(6), all, "what it stores to 3.6"},
+		{"3.6.16", "3.7.3", stored(6, 5), all, "what it stores to 3.6"},
+		{"3.6.16", "3.7.3", stored(6, 6), all, "mark 3.7"},
+		{"3.6.16", "3.7.3", with(stored(6, 6), answer(6, 6), Other{Name: "m3", Line: at3(6), Agreed: at3(6), AgreedKnown: true, Storage: at3(5)}), all, "member m3 has not brought"},
 		// v2 requests in the log.
 		{"3.5.35", "3.6.16", Facts{Tail: TailOther}, all, "cure 3.5, mark 3.6"},
 		{"3.5.35", "3.6.16", Facts{Tail: TailOther}, without35, "--snapshot-count=1"},
