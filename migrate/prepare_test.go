@@ -191,7 +191,7 @@ func TestAClusterOfV2KeysBecomesOneOfV3KeysAndBack(t *testing.T) {
 			c.remake(to, "--initial-cluster", c.initial())
 			c.startAll(to)
 			for _, m := range c.members {
-				etcdtest.Same(t, "the keys", butEvents(fromV2(v2)), butEvents(fromV3(m.Read(etcdtest.Content{}).Keys)))
+				etcdtest.Same(t, "the keys", carried(fromV2(v2), true), carried(fromV3(m.Read(etcdtest.Content{}).Keys), false))
 			}
 			c.checkMembers()
 			content := c.members[1].Read(etcdtest.Content{})
@@ -224,12 +224,19 @@ func TestAClusterOfV2KeysBecomesOneOfV3KeysAndBack(t *testing.T) {
 }
 
 // butEvents leaves out when events were modified: they are written again, to
-// get their leases.
-func butEvents(keys []keyShown) []keyShown {
-	for i := range keys {
-		if strings.HasPrefix(keys[i].Key, "/registry/events/") {
-			keys[i].Modified = ""
+// carried are keys that were v2 keys, without what changed on the way: those
+// below the TTL directory are written again to get a lease, and the TTLs that
+// the others had before end.
+func carried(keys []keyShown, before bool) (all []keyShown) {
+	for _, k := range keys {
+		event := strings.HasPrefix(k.Key, "/registry/events/")
+		if event {
+			k.Modified = ""
 		}
+		if before {
+			k.TTL = event
+		}
+		all = append(all, k)
 	}
-	return keys
+	return all
 }
