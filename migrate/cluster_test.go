@@ -305,3 +305,35 @@ func TestARecordThatEveryServerDiesOfIsRemoved(t *testing.T) {
 	c.same(want)
 	c.stopAll()
 }
+
+// TestAClusterGoesThroughEveryLine goes from 3.0 to the newest line while it
+// runs, asked for HTTP /health wherever that does harm, and every other time
+// the members are killed instead of stopped.
+func TestAClusterGoesThroughEveryLine(t *testing.T) {
+	t.Parallel()
+	if !etcdtest.All() {
+		t.Skip("NOT RUN: a cluster through every line from 3.0 on; set ETCDIMG_ALL=1")
+	}
+	versions := etcdtest.Versions(t)
+	c := newTrio(t).new(versions[1])
+	want := c.members[0].Seed(50)
+	for step, v := range versions[2:] {
+		for i := range c.names {
+			if etcdtest.AtLeast(c.members[i].Version, 3, 1) && !etcdtest.AtLeast(c.members[i].Version, 3, 5) {
+				httpHealth(t, c.members[i])
+			}
+			if step%2 == 1 {
+				c.members[i].Kill()
+			} else {
+				c.stop(i)
+			}
+			c.mustOperate(i, v)
+			c.start(i, v)
+			c.linearizable(i)
+		}
+		c.agreed(v)
+		c.same(want)
+	}
+	c.checkMembers()
+	c.stopAll()
+}

@@ -223,7 +223,6 @@ func TestAClusterOfV2KeysBecomesOneOfV3KeysAndBack(t *testing.T) {
 	}
 }
 
-// butEvents leaves out when events were modified: they are written again, to
 // carried are keys that were v2 keys, without what changed on the way: those
 // below the TTL directory are written again to get a lease, and the TTLs that
 // the others had before end.

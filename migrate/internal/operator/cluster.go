@@ -88,10 +88,12 @@ func told(f *plan.Facts) string {
 	return strings.Join(parts, "; ")
 }
 
-// agreed is the cluster's version as the member's own files have it. The mark
-// of what is stored is another thing: it may stay behind or run ahead.
+// agreed is the cluster's version as the member's own files have it: by the
+// newest entry of the log about it, which the database of a member that was
+// killed may lack, else by the database. The mark of what is stored is another
+// thing: it follows.
 func agreed(s *datadir.State) (version.Line, bool) {
-	for _, v := range []string{s.Marks.ClusterVersion, s.Log.Version} {
+	for _, v := range []string{s.Log.Version, s.Marks.ClusterVersion} {
 		if l, err := version.ParseLine(v); v != "" && err == nil {
 			return l, true
 		}
