@@ -48,7 +48,7 @@ the index and of every image, is attested.`,
 			if err != nil {
 				return usagef(cmd, "--type: %w", err)
 			}
-			b, err := readPredicate(predicate)
+			b, err := readBounded(predicate)
 			if err != nil {
 				return fmt.Errorf("--predicate: %w", err)
 			}

@@ -93,7 +93,7 @@ func runPublish(cmd *cobra.Command, source string, refs []string, f publishFlags
 		}
 		req.Signer = signing
 	} else if f.signFirst {
-		return usagef(cmd, "--sign-then-tag: with what? name a key with --key")
+		return usagef(cmd, "--sign-then-tag: with what? name a key with --key, or a certificate authority with --fulcio-url")
 	}
 	var report publishReport
 	if dir, reference, ok := layoutArgument(source); ok {

@@ -17,24 +17,44 @@ type signFlags struct {
 	key       string
 	format    string
 	recursive bool
+	services  sign.Services
+	token     string
 }
 
 func (f *signFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.key, "key", "", "sign with the private key in this file: cosign's form (password in $COSIGN_PASSWORD) or PKCS #8")
 	cmd.Flags().StringVar(&f.format, "signature-format", string(sign.Tags), "where signatures go: tag (.sig and .att, which everybody reads), referrer (OCI 1.1) or bundle (sigstore's)")
 	cmd.Flags().BoolVar(&f.recursive, "recursive", true, "sign the images of an index too")
+	cmd.Flags().StringVar(&f.services.Fulcio, "fulcio-url", "", "sign with a key for this once, for which the certificate authority at this address vouches")
+	cmd.Flags().StringVar(&f.services.Timestamp, "timestamp-url", "", "have signatures stamped by the timestamp authority at this address")
+	cmd.Flags().StringVar(&f.services.Rekor, "rekor-url", "", "write signatures to the transparency log at this address")
+	cmd.Flags().StringVar(&f.token, "identity-token", "", "file with the token (OIDC) for the certificate authority, in place of $"+tokenVariable)
 }
 
+// tokenVariable names the environment variable with an identity token, as
+// cosign has it.
+const tokenVariable = "SIGSTORE_ID_TOKEN"
+
 // wanted says whether anything is to be signed.
-func (f *signFlags) wanted() bool { return f.key != "" }
+func (f *signFlags) wanted() bool { return f.key != "" || f.services.Fulcio != "" }
 
 func (f *signFlags) signer(cmd *cobra.Command) (*sign.Signer, sign.Format, error) {
 	format := sign.Format(f.format)
 	if !slices.Contains(sign.Formats(), format) {
 		return nil, "", usagef(cmd, "--signature-format %q: want tag, referrer or bundle", f.format)
 	}
-	if !f.wanted() {
-		return nil, "", usagef(cmd, "with what? name a key with --key")
+	switch {
+	case !f.wanted():
+		return nil, "", usagef(cmd, "with what? name a key with --key, or a certificate authority with --fulcio-url")
+	case f.key != "" && f.services.Fulcio != "":
+		return nil, "", usagef(cmd, "--key and --fulcio-url: sign with one of them")
+	case f.key == "":
+		token, err := f.identityToken()
+		if err != nil {
+			return nil, "", err
+		}
+		s, err := sign.Keyless(cmd.Context(), f.services, token)
+		return s, format, err
 	}
 	pem, err := os.ReadFile(f.key)
 	if err != nil {
@@ -44,7 +64,23 @@ func (f *signFlags) signer(cmd *cobra.Command) (*sign.Signer, sign.Format, error
 	if err != nil {
 		return nil, "", fmt.Errorf("--key %s: %w", f.key, err)
 	}
-	return s, format, nil
+	s, err = s.With(f.services)
+	return s, format, err
+}
+
+func (f *signFlags) identityToken() (string, error) {
+	if f.token != "" {
+		b, err := readBounded(f.token)
+		if err != nil {
+			return "", fmt.Errorf("--identity-token: %w", err)
+		}
+		return string(b), nil
+	}
+	token := os.Getenv(tokenVariable)
+	if token == "" {
+		return "", fmt.Errorf("the certificate authority wants to know who signs: give a token in $%s or with --identity-token", tokenVariable)
+	}
+	return token, nil
 }
 
 // newSignCommand signs an image that is there.

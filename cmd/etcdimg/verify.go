@@ -195,8 +195,8 @@ func printChecked(w io.Writer, r checkedReport) {
 	}
 }
 
-// readPredicate reads what an attestation is to say.
-func readPredicate(path string) ([]byte, error) {
+// readBounded reads what an attestation is to say.
+func readBounded(path string) ([]byte, error) {
 	const most = 64 << 20
 	info, err := os.Stat(path)
 	if err != nil {

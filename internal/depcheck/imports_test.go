@@ -48,7 +48,7 @@ var rooms = []struct {
 var powers = map[string][]string{
 	"os/exec":   {"pkg/etcd", "migrate"},
 	"net":       {"pkg/fetch", "pkg/debian", "pkg/registry", "migrate"},
-	"net/http":  {"pkg/fetch", "pkg/debian", "pkg/registry", "migrate"},
+	"net/http":  {"pkg/fetch", "pkg/debian", "pkg/registry", "pkg/sign", "migrate"},
 	"os/signal": {"cmd/etcdimg", "migrate"},
 	"plugin":    nil,
 	"unsafe":    nil,

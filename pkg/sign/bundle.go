@@ -6,12 +6,17 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	cbundle "github.com/sigstore/cosign/v2/pkg/cosign/bundle"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
+	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
+	"github.com/sigstore/sigstore-go/pkg/verify"
 	"google.golang.org/protobuf/encoding/protojson"
 )
 
@@ -78,11 +83,11 @@ func parseBundle(raw []byte) (*protobundle.Bundle, error) {
 // makeBundle signs a statement, and puts it into a bundle with what vouches
 // for the signature.
 func (s *Signer) makeBundle(ctx context.Context, body []byte) ([]byte, error) {
-	return s.keyBundle(ctx, body)
-}
-
-func (s *Signer) keyBundle(ctx context.Context, body []byte) ([]byte, error) {
-	l, err := s.envelope(ctx, "", body)
+	env, signed, err := s.seal(ctx, body)
+	if err != nil {
+		return nil, err
+	}
+	pr, err := s.proof(ctx, signed, logEntry{envelope: env, bundled: true})
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +99,7 @@ func (s *Signer) keyBundle(ctx context.Context, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := cbundle.MakeNewBundle(pub, nil, body, l.bytes, signer, nil)
+	raw, err := cbundle.MakeNewBundle(pub, pr.entry, body, env, signer, pr.timestamp)
 	if err != nil {
 		return nil, err
 	}
@@ -159,5 +164,85 @@ func (v *verifier) bundledBy(ctx context.Context, b *protobundle.Bundle) ([]byte
 		}
 		reasons = append(reasons, "the key "+k.Name+" did not make it over these bytes")
 	}
-	return nil, "", errors.New(strings.Join(reasons, ", "))
+	if v.certs == nil {
+		return nil, "", errors.New(strings.Join(reasons, ", "))
+	}
+	by, err := v.bundledUnder(b)
+	if err != nil {
+		return nil, "", errors.New(strings.Join(append(reasons, err.Error()), ", "))
+	}
+	return b.GetDsseEnvelope().GetPayload(), by, nil
+}
+
+// bundledUnder tells for whom the certificate is under which a bundle was
+// signed, if that is somebody who counts. What was signed is not looked at
+// here.
+func (v *verifier) bundledUnder(b *protobundle.Bundle) (string, error) {
+	signed, err := bundle.NewBundle(b)
+	if err != nil {
+		return "", err
+	}
+	content, err := signed.VerificationContent()
+	if err != nil {
+		return "", err
+	}
+	if content.Certificate() == nil {
+		return "", errors.New("it has no certificate")
+	}
+	who := holder(content.Certificate())
+	material, err := v.trust.Authorities.material()
+	if err != nil {
+		return "", err
+	}
+	var options []verify.VerifierOption
+	stamped, logged := len(material.TimestampingAuthorities()) > 0, len(material.RekorLogs()) > 0
+	if stamped {
+		options = append(options, verify.WithSignedTimestamps(1))
+	}
+	if logged {
+		options = append(options, verify.WithTransparencyLog(1))
+		if !stamped {
+			options = append(options, verify.WithIntegratedTimestamps(1))
+		}
+	}
+	if !stamped && !logged {
+		if end := content.Certificate().NotAfter; time.Now().After(end) {
+			return "", fmt.Errorf("its certificate is for %s: it expired at %s, and nothing shows that the signature is older", who, end.UTC().Format(time.RFC3339))
+		}
+		options = append(options, verify.WithCurrentTime())
+	}
+	if len(material.CTLogs()) > 0 {
+		options = append(options, verify.WithSignedCertificateTimestamps(1))
+	}
+	check, err := verify.NewVerifier(material, options...)
+	if err != nil {
+		return "", err
+	}
+	var reasons []string
+	for _, i := range v.trust.Identities {
+		if i.Subject == "" && i.SubjectRegexp == "" {
+			i.SubjectRegexp = ".*"
+		}
+		if i.Issuer == "" && i.IssuerRegexp == "" {
+			i.IssuerRegexp = ".*"
+		}
+		san, err := verify.NewSANMatcher(i.Subject, i.SubjectRegexp)
+		if err != nil {
+			return "", err
+		}
+		issuer, err := verify.NewIssuerMatcher(i.Issuer, i.IssuerRegexp)
+		if err != nil {
+			return "", err
+		}
+		identity, err := verify.NewCertificateIdentity(san, issuer, certificate.Extensions{})
+		if err != nil {
+			return "", err
+		}
+		_, err = check.Verify(signed, verify.NewPolicy(verify.WithoutArtifactUnsafe(), verify.WithCertificateIdentity(identity)))
+		if err == nil {
+			return who, nil
+		}
+		reasons = append(reasons, err.Error())
+	}
+	return "", errors.New("its certificate is for " + who + ": " + strings.Join(reasons, "; "))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/sigstore/cosign/v2/pkg/cosign/bundle"
 	"github.com/sigstore/cosign/v2/pkg/oci/static"
+	"github.com/sigstore/rekor/pkg/generated/models"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
@@ -39,8 +40,8 @@ type Signer struct {
 	cert  []byte // PEM; nil for a bare key
 	chain []byte // PEM, from the issuer to the root
 
-	stamp func(ctx context.Context, signed []byte) ([]byte, error)           // RFC 3161; nil for none
-	log   func(ctx context.Context, e logEntry) (*bundle.RekorBundle, error) // nil for none
+	stamp func(ctx context.Context, signed []byte) ([]byte, error)            // RFC 3161; nil for none
+	log   func(ctx context.Context, e logEntry) (*models.LogEntryAnon, error) // nil for none
 }
 
 // logEntry is what a transparency log is told.
@@ -48,6 +49,7 @@ type logEntry struct {
 	signature []byte // of a payload; nil for an envelope
 	payload   []byte
 	envelope  []byte
+	bundled   bool   // the envelope goes into a bundle
 	signer    []byte // PEM: certificate or public key
 }
 
@@ -222,22 +224,28 @@ func checkWhole(s Statement, subject v1.Descriptor) error {
 	return nil
 }
 
-// envelope signs a statement (DSSE v1.0).
-func (s *Signer) envelope(ctx context.Context, predicateType string, body []byte) (layer, error) {
-	raw, err := s.key.SignMessage(bytes.NewReader(dsse.PAE(payloadInToto, body)), options.WithContext(ctx))
-	if err != nil {
-		return layer{}, err
+// seal puts a statement into a signed envelope (DSSE v1.0), and returns the
+// bare signature too.
+func (s *Signer) seal(ctx context.Context, body []byte) (env, raw []byte, err error) {
+	if raw, err = s.key.SignMessage(bytes.NewReader(dsse.PAE(payloadInToto, body)), options.WithContext(ctx)); err != nil {
+		return nil, nil, err
 	}
-	env, err := json.Marshal(dsse.Envelope{
+	env, err = json.Marshal(dsse.Envelope{
 		PayloadType: payloadInToto,
 		Payload:     base64.StdEncoding.EncodeToString(body),
 		Signatures:  []dsse.Signature{{Sig: base64.StdEncoding.EncodeToString(raw)}},
 	})
-	if err != nil {
-		return layer{}, err
+	if err == nil && len(env) > maxAttestation {
+		err = fmt.Errorf("the statement makes an attestation of %d bytes: at most %d are read again", len(env), maxAttestation)
 	}
-	if len(env) > maxAttestation {
-		return layer{}, fmt.Errorf("the statement %s makes an attestation of %d bytes: at most %d are read again", predicateType, len(env), maxAttestation)
+	return env, raw, err
+}
+
+// envelope signs a statement, and says beside it what vouches for it.
+func (s *Signer) envelope(ctx context.Context, predicateType string, body []byte) (layer, error) {
+	env, _, err := s.seal(ctx, body)
+	if err != nil {
+		return layer{}, fmt.Errorf("%s: %w", predicateType, err)
 	}
 	l := layer{bytes: env, desc: v1.Descriptor{MediaType: mediaEnvelope, Annotations: map[string]string{
 		static.SignatureAnnotationKey: "",
@@ -308,7 +316,7 @@ func (s *Signer) write(ctx context.Context, p Place, subject v1.Descriptor, f Fo
 type proof struct {
 	cert, chain []byte
 	timestamp   []byte
-	entry       *bundle.RekorBundle
+	entry       *models.LogEntryAnon
 }
 
 // proof collects what goes with a signature; stamped is what a timestamp is
@@ -325,9 +333,11 @@ func (s *Signer) proof(ctx context.Context, stamped []byte, e logEntry) (proof, 
 		if e.signer, err = s.signerPEM(); err != nil {
 			return proof{}, err
 		}
-		if pr.entry, err = s.log(ctx, e); err != nil {
+		entry, err := s.log(ctx, e)
+		if err != nil {
 			return proof{}, fmt.Errorf("writing to the transparency log: %w", err)
 		}
+		pr.entry = entry
 	}
 	return pr, nil
 }
@@ -357,7 +367,7 @@ func (pr proof) annotate(l *layer) error {
 		l.desc.Annotations[static.RFC3161TimestampAnnotationKey] = string(b)
 	}
 	if pr.entry != nil {
-		b, err := json.Marshal(pr.entry)
+		b, err := json.Marshal(bundle.EntryToBundle(pr.entry))
 		if err != nil {
 			return err
 		}

@@ -109,6 +109,49 @@ func (a Authorities) options() (cosign.CheckOpts, error) {
 	return o, nil
 }
 
+// material is what sigstore's own verifier wants: the trusted root, or one made
+// of the chains. Logs are known to it from a trusted root only.
+func (a Authorities) material() (root.TrustedMaterial, error) {
+	if a.TrustedRoot != nil {
+		return root.NewTrustedRootFromJSON(a.TrustedRoot)
+	}
+	if a.LogKeys != nil || a.CTKeys != nil {
+		return nil, fmt.Errorf("bundles whose log entries are to be checked need a trusted root")
+	}
+	certs, err := cryptoutils.UnmarshalCertificatesFromPEM(a.Certificates)
+	if err != nil {
+		return nil, err
+	}
+	ca := &root.FulcioCertificateAuthority{}
+	for _, c := range certs {
+		if selfSigned(c) {
+			ca.Root = c
+		} else {
+			ca.Intermediates = append(ca.Intermediates, c)
+		}
+	}
+	var authorities []root.TimestampingAuthority
+	if a.Timestamps != nil {
+		certs, err := cryptoutils.UnmarshalCertificatesFromPEM(a.Timestamps)
+		if err != nil {
+			return nil, err
+		}
+		tsa := &root.SigstoreTimestampingAuthority{}
+		for _, c := range certs {
+			switch {
+			case selfSigned(c):
+				tsa.Root = c
+			case c.IsCA:
+				tsa.Intermediates = append(tsa.Intermediates, c)
+			default:
+				tsa.Leaf = c
+			}
+		}
+		authorities = append(authorities, tsa)
+	}
+	return root.NewTrustedRoot(root.TrustedRootMediaType01, []root.CertificateAuthority{ca}, nil, authorities, nil)
+}
+
 // pools are a chain's roots, which signed themselves, and the rest.
 func pools(chain []byte) (roots, intermediates *x509.CertPool, err error) {
 	certs, err := cryptoutils.UnmarshalCertificatesFromPEM(chain)
