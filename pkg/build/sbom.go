@@ -127,7 +127,7 @@ func (s SBOM) DescribeIndex(_ context.Context, r *Result) (image.Statement, erro
 }
 
 func (s SBOM) statement(what string, b []byte) image.Statement {
-	return image.Statement{Name: "sbom-" + what + s.Format.Ending(), ArtifactType: s.Format.MediaType(), Content: b}
+	return image.Statement{Name: "sbom-" + what + s.Format.Ending(), ArtifactType: s.Format.MediaType(), PredicateType: s.Format.PredicateType(), Content: b}
 }
 
 // publishedModules are the modules' files that a compiler can get.

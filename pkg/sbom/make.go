@@ -34,6 +34,14 @@ func (f Format) MediaType() string {
 	return "application/spdx+json"
 }
 
+// PredicateType names the format in in-toto attestations, as cosign has it.
+func (f Format) PredicateType() string {
+	if f == CycloneDX {
+		return "https://cyclonedx.org/bom"
+	}
+	return "https://spdx.dev/Document"
+}
+
 // Ending is how names of files in the format end.
 func (f Format) Ending() string {
 	if f == CycloneDX {

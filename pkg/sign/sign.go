@@ -188,6 +188,9 @@ func explain(doing string, subject v1.Descriptor, err error) error {
 // marshal is the statement about a subject: in-toto's version 1, unless it is
 // there already.
 func (s Statement) marshal(subject v1.Descriptor) ([]byte, error) {
+	if s.PredicateType == "" {
+		return nil, errors.New("a statement without a predicate type says nothing that can be verified")
+	}
 	if s.Whole != nil {
 		return s.Whole, checkWhole(s, subject)
 	}

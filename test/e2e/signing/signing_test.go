@@ -14,7 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -220,25 +220,22 @@ func TestKilledPublishLeavesTheTag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A registry that takes the first upload, and stops in the second.
-	var uploads atomic.Int32
-	stuck := make(chan struct{})
-	forward := httputil.NewSingleHostReverseProxy(target)
-	rewrite := forward.Director
-	forward.Director = func(r *http.Request) { rewrite(r) } // the host stays: upload addresses lead back here
+	// A registry that never takes the first upload.
+	stuck, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	// The host stays as it is asked for: upload addresses lead back here.
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host }}
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPatch && uploads.Add(1) > 1 {
-			_, _ = io.CopyN(io.Discard, r.Body, 16)
-			select {
-			case stuck <- struct{}{}:
-			default:
-			}
-			<-r.Context().Done()
+		if r.Method != http.MethodPatch {
+			forward.ServeHTTP(w, r)
 			return
 		}
-		forward.ServeHTTP(w, r)
+		_, _ = io.CopyN(io.Discard, r.Body, 16)
+		once.Do(func() { close(stuck) })
+		<-release
 	}))
 	defer proxy.Close()
+	defer close(release)
 	through := strings.TrimPrefix(proxy.URL, "http://") + "/etcd:v1"
 
 	l.write("next.yaml", []byte("include: hardened.yaml\nos-release: {id: debian, version-id: \"13\", name: next}\n"))
@@ -251,7 +248,7 @@ func TestKilledPublishLeavesTheTag(t *testing.T) {
 	select {
 	case <-stuck:
 	case <-time.After(2 * time.Minute):
-		t.Error("no second upload began: the test shows nothing")
+		t.Error("no upload began: the test shows nothing")
 	}
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
