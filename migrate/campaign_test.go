@@ -108,6 +108,9 @@ func TestEveryPair(t *testing.T) {
 			if want := plan.Keeps(kinds); got != want {
 				t.Errorf("by %s it kept %+v, not %+v", stepsOf(log), got, want)
 			}
+			if want := keptBy(usualWay(t, lineOf(p[0]), lineOf(p[1]))); got != want {
+				t.Errorf("by %s it kept %+v, the documentation says %+v", stepsOf(log), got, want)
+			}
 			t.Logf("| %s | %s | %s | %s | %+v |", p[0], p[1], took.Round(10*time.Millisecond), stepsOf(log), got)
 		})
 	}
