@@ -18,6 +18,7 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"github.com/etcdimg/etcdimg/migrate/internal/wire"
 )
@@ -71,7 +72,7 @@ func open(name string, readOnly bool) (db *DB, err error) {
 	if info.Size() == 0 {
 		return nil, fmt.Errorf("%s: %w: empty file", name, ErrDamaged)
 	}
-	b, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: readOnly, Timeout: lockTimeout})
+	b, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: readOnly, Timeout: lockTimeout, NoSync: true})
 	var path *fs.PathError
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
@@ -93,6 +94,22 @@ func open(name string, readOnly bool) (db *DB, err error) {
 	}
 	return d, nil
 }
+
+// letGo takes the pages that were read out of this process's memory; they are
+// the page cache's, and come back when they are read again.
+func (d *DB) letGo() {
+	info, err := os.Stat(d.name)
+	if err != nil || info.Size() == 0 {
+		return
+	}
+	start := d.bolt.Info().Data
+	size := min(uintptr(info.Size()), maxMapped)
+	// An error means that memory stays in use, which is no harm.
+	_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, size&^(uintptr(os.Getpagesize())-1), unix.MADV_DONTNEED)
+}
+
+// maxMapped is far above what etcd's databases may grow to.
+const maxMapped = 1 << 40
 
 // Close lets go of the file.
 func (d *DB) Close() error { return d.bolt.Close() }
@@ -183,6 +200,7 @@ func (d *DB) Members() (all []Member, err error) {
 // Strip removes from a copy of a database what would tie a member restored
 // from it to its old cluster or version: the marks of versions, a downgrade
 // under way, the members, and raft's state. Keys, leases, users and alarms stay.
+// The copy is not made durable.
 func Strip(name string) (err error) {
 	db, err := open(name, false)
 	if err != nil {

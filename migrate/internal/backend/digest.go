@@ -23,7 +23,8 @@ type Summary struct {
 	Keys      int   `json:"keys"`      // that are there now
 	Leases    int   `json:"leases"`
 	// Live is over key, value, create and mod revision, version and lease of
-	// every key that is there now, whatever order it is read in.
+	// every key that is there now, in the bytes that etcd keeps them in and
+	// copies as they are, whatever order it is read in.
 	Live string `json:"live"`
 	// History is over every revision after Compacted, in order.
 	History string `json:"history"`
@@ -39,7 +40,8 @@ type Summary struct {
 const All = int64(math.MaxInt64)
 
 // Summarize reads the database once, as it stood at revision upTo as far as
-// keys go. Memory grows by some 50 bytes per key, not with the values.
+// keys go. Memory grows by some 50 bytes per key, not with the values: pages
+// that were read are let go.
 func (d *DB) Summarize(upTo int64) (s Summary, err error) { return d.SummarizeRange(0, upTo) }
 
 // SummarizeRange is Summarize with a History that is over the revisions after a
@@ -50,6 +52,7 @@ func (d *DB) SummarizeRange(after, upTo int64) (s Summary, err error) {
 		history := sha256.New()
 		live := map[[16]byte][16]byte{}
 		var sum [2]uint64
+		read := 0
 		err := tx.Bucket([]byte(bucketKey)).ForEach(func(k, v []byte) error {
 			main, _, deleted, err := revision(k)
 			if err != nil || main > upTo {
@@ -60,9 +63,10 @@ func (d *DB) SummarizeRange(after, upTo int64) (s Summary, err error) {
 			if err != nil {
 				return fmt.Errorf("revision %d: %w", main, err)
 			}
+			whole := sha256.Sum256(v)
 			if main > max(after, s.Compacted) {
 				part(history, k)
-				part(history, v)
+				history.Write(whole[:])
 			}
 			name := short(kv.Key)
 			if old, ok := live[name]; ok {
@@ -70,9 +74,13 @@ func (d *DB) SummarizeRange(after, upTo int64) (s Summary, err error) {
 				delete(live, name)
 			}
 			if !deleted {
-				record := short(kv.Key, kv.Value, number(kv.Create), number(kv.Mod), number(kv.Version), number(kv.Lease))
+				record := [16]byte(whole[:16])
 				add(&sum, record, 1)
 				live[name] = record
+			}
+			if read += len(v); read > letGoEvery {
+				read = 0
+				d.letGo()
 			}
 			return nil
 		})
@@ -97,6 +105,9 @@ func (d *DB) SummarizeRange(after, upTo int64) (s Summary, err error) {
 	})
 	return s, err
 }
+
+// letGoEvery is how many bytes of values are read before their pages are let go.
+const letGoEvery = 32 << 20
 
 // compacted is the revision up to which a compaction was asked for: what is
 // below may be there or not.

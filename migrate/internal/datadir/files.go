@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -53,14 +54,18 @@ func CheckSpace(dir string, need int64) error {
 }
 
 // CopyTree copies a tree of directories and plain files with their modes,
-// sharing blocks where the file system can. The target must not exist.
-func CopyTree(ctx context.Context, from, to string) error {
+// sharing blocks where the file system can, without the paths named. The target
+// must not exist.
+func CopyTree(ctx context.Context, from, to string, without ...string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if slices.Contains(without, path) {
+			return nil
 		}
 		rel, err := filepath.Rel(from, path)
 		if err != nil {

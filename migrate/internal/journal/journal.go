@@ -191,6 +191,12 @@ func (j *Journal) Prepare(to version.Stamp) error {
 	return j.empty(true)
 }
 
+// Reached says that the step led to another stamp than it was to.
+func (j *Journal) Reached(to version.Stamp) error {
+	j.rec.To = to
+	return j.write()
+}
+
 // Abandon ends a step that failed before it was put in place.
 func (j *Journal) Abandon() error {
 	if err := j.empty(false); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -20,42 +21,51 @@ import (
 	"github.com/etcdimg/etcdimg/migrate/internal/version"
 )
 
-// carryOut does the steps. When one fails the directory that the move began
-// with is put back; when the operator is told to stop, the steps that are done
-// stay, and the next run goes on.
-func (o *Operator) carryOut(ctx context.Context, steps []plan.Step) error {
-	for i := 0; i < len(steps); i++ {
-		step := steps[i]
-		log := o.Log.With("step", i+1, "of", len(steps), "kind", string(step.Kind), "to", step.To.String())
-		log.Info("step begins")
+// carryOut does the steps from a directory's state. When one fails the directory
+// that the move began with is put back; when the operator is told to stop, the
+// steps that are done stay, and the next run goes on.
+func (o *Operator) carryOut(ctx context.Context, steps []plan.Step, s *datadir.State) error {
+	for i := 0; i < len(steps); {
+		group := steps[i : i+together(steps[i:])]
+		first, last := group[0], group[len(group)-1]
+		log := o.Log.With("step", i+1, "of", len(steps))
+		for k, step := range group {
+			o.Log.Info("step begins", "step", i+k+1, "of", len(steps), "kind", string(step.Kind), "to", step.To.String())
+		}
 		begun := time.Now()
-		after, err := o.step(ctx, step)
+		done, after, err := o.step(ctx, group, s)
 		if err == nil {
-			log.Info("step done", "took", time.Since(begun).Round(time.Millisecond).String())
+			i += done
+			log.Info("step done", "to", steps[i-1].To.String(), "took", time.Since(begun).Round(time.Millisecond).String())
 			var rest []plan.Step
-			if rest, err = o.reroute(step, after, steps[i+1:]); err == nil {
-				steps = append(slices.Clip(steps[:i+1]), rest...)
+			if rest, err = o.reroute(steps[i-1], after, steps[i:]); err == nil {
+				steps, s = append(slices.Clip(steps[:i]), rest...), after
 				continue
 			}
 		}
-		if r := o.journal.Record(); r != nil && r.Phase == journal.Swap {
-			// Going back would remove next/, where the directory from before
-			// may be by now.
-			return fmt.Errorf("step %d (%s to %s) is done but for putting it in place: %w; run this again to end that", i+1, step.Kind, step.To, err)
-		}
 		if ctx.Err() != nil {
-			return errors.Join(fmt.Errorf("stopped during step %d (%s to %s): the directory is as it was before the step; run this again to go on", i+1, step.Kind, step.To), o.abandon())
+			return errors.Join(fmt.Errorf("stopped during step %d (%s to %s): the directory is as it was before the step; run this again to go on", i+1, first.Kind, last.To), o.abandon())
 		}
-		if step.Kind == plan.Mark || step.Kind == plan.Cure || step.Kind == plan.Unmark {
+		if first.Kind == plan.Mark || first.Kind == plan.Cure || first.Kind == plan.Unmark {
 			return err // of which nothing has to be undone
 		}
-		err = fmt.Errorf("step %d (%s to %s): %w", i+1, step.Kind, step.To, err)
+		err = fmt.Errorf("step %d (%s to %s): %w", i+1, first.Kind, last.To, err)
 		if back := o.goBack(); back != nil {
 			return fmt.Errorf("%w; and going back failed: %v: run this again to end that", err, back)
 		}
 		return fmt.Errorf("%w (the directory is as it was before the migration)", err)
 	}
 	return nil
+}
+
+// together is how many of the steps are done at once: runs in a row share one
+// copy, which is put in place after the last of them.
+func together(steps []plan.Step) int {
+	n := 1
+	for steps[0].Kind == plan.Run && n < len(steps) && steps[n].Kind == plan.Run {
+		n++
+	}
+	return n
 }
 
 // reroute is what is left to do after a step: what was planned, unless a run
@@ -115,36 +125,40 @@ func (o *Operator) goBack() error {
 	return o.journal.End(o.KeepBackups)
 }
 
-// step does one step and reads what it left; nil after a mark, which leaves all.
-func (o *Operator) step(ctx context.Context, step plan.Step) (*datadir.State, error) {
+// step does steps that are done together, from the state of the directory (nil:
+// to be read), and gives how many it did and what they left; after a mark, which
+// leaves all, that is nil.
+func (o *Operator) step(ctx context.Context, group []plan.Step, s *datadir.State) (done int, after *datadir.State, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	if step.Kind == plan.Mark {
-		return nil, version.WriteFile(o.dir, step.To)
+	step := group[0]
+	switch step.Kind {
+	case plan.Mark:
+		return 1, nil, version.WriteFile(o.dir, step.To)
+	case plan.Cure:
+		return 1, nil, o.cure(ctx, step, o.Target.Version.Line())
+	case plan.Unmark:
+		return 1, nil, backend.ForgetDowngrade(datadir.DBFile(o.dir)) // in one transaction
 	}
-	if step.Kind == plan.Unmark {
-		return nil, backend.ForgetDowngrade(datadir.DBFile(o.dir)) // in one transaction
-	}
-	if step.Kind == plan.Cure {
-		return nil, o.cure(ctx, step, o.Target.Version.Line())
-	}
-	s, err := datadir.Inspect(o.dir)
-	if err != nil {
-		return nil, err
+	if s == nil {
+		if s, err = datadir.Inspect(o.dir); err != nil {
+			return 0, nil, err
+		}
 	}
 	if o.journal.Record() == nil {
 		if err := o.journal.Begin(step.From, o.Target); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 	}
-	if err := o.journal.Prepare(step.To); err != nil {
-		return nil, err
+	if err := o.journal.Prepare(group[len(group)-1].To); err != nil {
+		return 0, nil, err
 	}
+	done = 1
 	var made *result
 	switch step.Kind {
 	case plan.Run:
-		made, err = o.run(ctx, step, s)
+		done, made, err = o.run(ctx, group, s)
 	case plan.Restore:
 		made, err = o.restore(ctx, step, s)
 	case plan.Convert:
@@ -155,20 +169,47 @@ func (o *Operator) step(ctx context.Context, step plan.Step) (*datadir.State, er
 		err = fmt.Errorf("no such step")
 	}
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if err := o.adopt(); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	o.Log.Info("the data is the same", "keys", made.keys, "revision", made.revision, "leases", made.leases, "digest", made.digest)
+	if after, err = o.whole(); err != nil {
+		return 0, nil, err
+	}
+	if to := group[done-1].To; to != group[len(group)-1].To {
+		if err := o.journal.Reached(to); err != nil {
+			return 0, nil, err
+		}
+	}
+	if err := o.journal.Commit(fingerprint(after)); err != nil {
+		return 0, nil, err
+	}
+	after.Dir = o.dir
+	return done, after, nil
+}
+
+// whole reads what was prepared, without the segments of the log that nobody
+// needs any more: the backup has them, and they would only be written to disk.
+func (o *Operator) whole() (*datadir.State, error) {
 	after, err := datadir.Inspect(o.journal.Next())
 	if err != nil {
 		return nil, fmt.Errorf("reading what the step made: %w", err)
 	}
-	return after, o.journal.Commit(fingerprint(after))
+	old, err := after.Log.Superfluous(filepath.Join(o.journal.Next(), datadir.MemberDir))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range old {
+		if err := os.Remove(name); err != nil {
+			return nil, err
+		}
+	}
+	return after, nil
 }
 
 // result is what a step made, for the log.
@@ -253,39 +294,62 @@ func (o *Operator) pass(ctx context.Context, v version.Version, dir string, s *d
 	return srv.Stop()
 }
 
-// settled gives a copy of the database that has everything the log has: of the
-// whole directory, passed through the version that wrote it, if the database
-// lacks something; else of the one file.
-func (o *Operator) settled(ctx context.Context, s *datadir.State, writer version.Version) (db string, sum backend.Summary, err error) {
+// settled gives a copy of the database that has everything the log has, and what
+// it holds: of the whole directory, passed through the version that wrote it, if
+// the database lacks something; else of the one file, which is read meanwhile.
+func (o *Operator) settled(ctx context.Context, s *datadir.State, writer version.Version) (db string, sum func() (backend.Summary, error), err error) {
 	if s.Behind == 0 {
+		sum = inBackground(datadir.DBFile(o.dir))
 		db = filepath.Join(o.journal.Work(), "db")
-		if err := datadir.CopyFile(ctx, datadir.DBFile(o.dir), db); err != nil {
-			return "", sum, err
-		}
-	} else {
-		v, ok := o.newest(writer.Line())
-		if !ok {
-			return "", sum, fmt.Errorf("%d changes are in the log only, and no etcd %s is bundled to apply them", s.Behind, writer.Line())
-		}
-		o.Log.Info("the database lacks changes that are in the log: its own version applies them first", "changes", s.Behind, "version", v.String())
-		copied := filepath.Join(o.journal.Work(), "settle")
-		if err := o.copyMember(ctx, copied); err != nil {
-			return "", sum, err
-		}
-		if err := o.pass(ctx, v, copied, s); err != nil {
-			return "", sum, err
-		}
-		db = datadir.DBFile(copied)
+		return db, sum, datadir.CopyFile(ctx, datadir.DBFile(o.dir), db)
 	}
-	sum, err = summarize(db, backend.All)
-	return db, sum, err
+	v, ok := o.newest(writer.Line())
+	if !ok {
+		return "", nil, fmt.Errorf("%d changes are in the log only, and no etcd %s is bundled to apply them", s.Behind, writer.Line())
+	}
+	o.Log.Info("the database lacks changes that are in the log: its own version applies them first", "changes", s.Behind, "version", v.String())
+	copied := filepath.Join(o.journal.Work(), "settle")
+	if err := o.copyMember(ctx, s, copied); err != nil {
+		return "", nil, err
+	}
+	if err := o.pass(ctx, v, copied, s); err != nil {
+		return "", nil, err
+	}
+	db = datadir.DBFile(copied)
+	before, err := summarize(db, backend.All)
+	return db, func() (backend.Summary, error) { return before, nil }, err
 }
 
-func (o *Operator) copyMember(ctx context.Context, to string) error {
+// inBackground reads a database that nobody changes, and gives the summary when
+// it is asked for.
+func inBackground(db string) func() (backend.Summary, error) {
+	type outcome struct {
+		sum backend.Summary
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		sum, err := summarize(db, backend.All)
+		done <- outcome{sum, err}
+	}()
+	return sync.OnceValues(func() (backend.Summary, error) {
+		o := <-done
+		return o.sum, o.err
+	})
+}
+
+// copyMember copies the directory, without the segments of its log that a start
+// does not need.
+func (o *Operator) copyMember(ctx context.Context, s *datadir.State, to string) error {
 	if err := os.MkdirAll(to, 0o700); err != nil {
 		return err
 	}
-	return datadir.CopyTree(ctx, filepath.Join(o.dir, datadir.MemberDir), filepath.Join(to, datadir.MemberDir))
+	member := filepath.Join(o.dir, datadir.MemberDir)
+	old, err := s.Log.Superfluous(member)
+	if err != nil {
+		return err
+	}
+	return datadir.CopyTree(ctx, member, filepath.Join(to, datadir.MemberDir), old...)
 }
 
 func summarize(db string, upTo int64) (backend.Summary, error) {

@@ -118,8 +118,12 @@ const segmentRoom = 2 * 64 << 20
 // are what the move began with, what its last step made, what the next one
 // prepares and the database that it is made from, and a server's new segments.
 func (o *Operator) checkSpace(s *datadir.State, steps []plan.Step) error {
-	copies := int64(0)
-	for _, step := range steps {
+	copies, groups := int64(0), 0
+	for i := 0; i < len(steps); i += together(steps[i:]) {
+		step := steps[i]
+		if step.Kind != plan.Mark && step.Kind != plan.Cure {
+			groups++
+		}
 		switch step.Kind {
 		case plan.Run, plan.Convert, plan.WriteV2:
 			copies = max(copies, 1)
@@ -130,7 +134,7 @@ func (o *Operator) checkSpace(s *datadir.State, steps []plan.Step) error {
 	if copies == 0 {
 		return nil
 	}
-	if len(steps) > 1 {
+	if groups > 1 {
 		copies++
 	}
 	size, err := datadir.Size(o.dir + "/" + datadir.MemberDir)

@@ -208,7 +208,7 @@ func (o *Operator) bring(ctx context.Context) error {
 		if err := version.WriteFile(o.dir, steps[0].From); err != nil {
 			return err
 		}
-		if err := o.carryOut(ctx, steps); err != nil {
+		if err := o.carryOut(ctx, steps, s); err != nil {
 			return err
 		}
 	} else if err := version.WriteFile(o.dir, o.Target); err != nil {

@@ -19,50 +19,75 @@ import (
 	"github.com/etcdimg/etcdimg/migrate/internal/version"
 )
 
-// run lets a server take over a copy of the directory.
-func (o *Operator) run(ctx context.Context, step plan.Step, s *datadir.State) (*result, error) {
+// run lets one server after the other take over a copy of the directory. It
+// stops after one that left v2 requests in the log, which the next would die of.
+func (o *Operator) run(ctx context.Context, steps []plan.Step, s *datadir.State) (done int, made *result, err error) {
 	next := o.journal.Next()
-	if err := o.copyMember(ctx, next); err != nil {
-		return nil, err
-	}
 	db := datadir.DBFile(next)
 	upTo := backend.All
+	var before func() (backend.Summary, error)
+	if s.Behind == 0 {
+		before = inBackground(datadir.DBFile(o.dir))
+	}
+	if err := o.copyMember(ctx, s, next); err != nil {
+		return 0, nil, err
+	}
 	if s.Behind > 0 {
-		// What the database lacks, its own version adds before the comparison;
-		// where that is not bundled, what is there already is compared.
-		if v, ok := o.newest(step.From.Version.Line()); ok && v.Line() != step.Version.Line() {
-			o.Log.Info("the database lacks changes that are in the log: its own version applies them first", "changes", s.Behind, "version", v.String())
-			if err := o.pass(ctx, v, next, s); err != nil {
-				return nil, err
-			}
-		} else {
-			sum, err := summarize(db, backend.All)
-			if err != nil {
-				return nil, err
-			}
-			upTo = sum.Revision
+		if upTo, err = o.catchUp(ctx, steps[0], next, s); err != nil {
+			return 0, nil, err
+		}
+		sum, err := summarize(db, backend.All)
+		if err != nil {
+			return 0, nil, err
+		}
+		before = func() (backend.Summary, error) { return sum, nil }
+	}
+	for i, step := range steps {
+		if err := o.pass(ctx, step.Version, next, s); err != nil {
+			return 0, nil, err
+		}
+		done = i + 1
+		if done == len(steps) {
+			break
+		}
+		between, err := datadir.Inspect(next)
+		if err != nil {
+			return 0, nil, fmt.Errorf("reading what etcd %s left: %w", step.Version, err)
+		}
+		if !asPlanned(step, between) {
+			break
 		}
 	}
-	before, err := summarize(db, backend.All)
+	was, err := before()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	if err := o.pass(ctx, step.Version, next, s); err != nil {
-		return nil, err
-	}
-	after, err := summarize(db, upTo)
+	is, err := summarize(db, upTo)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	if upTo != backend.All {
 		// Leases and users are not dated: what the log added can not be told apart.
-		after.Leases, after.Leased, after.Auth, after.Alarms = before.Leases, before.Leased, before.Auth, before.Alarms
-		after.Compacted = max(after.Compacted, before.Compacted)
+		is.Leases, is.Leased, is.Auth, is.Alarms = was.Leases, was.Leased, was.Auth, was.Alarms
+		is.Compacted = max(is.Compacted, was.Compacted)
 	}
-	if err := o.same(before, after, db); err != nil {
-		return nil, err
+	if err := o.same(was, is, db); err != nil {
+		return 0, nil, err
 	}
-	return resultOf(after), nil
+	return done, resultOf(is), nil
+}
+
+// catchUp lets a copy's own version add what its database lacks, before the
+// comparison. Where that is not bundled, or is the next to run anyway, only what
+// is there up to the revision it gives is compared.
+func (o *Operator) catchUp(ctx context.Context, step plan.Step, dir string, s *datadir.State) (upTo int64, err error) {
+	v, ok := o.newest(step.From.Version.Line())
+	if ok && v.Line() != step.Version.Line() {
+		o.Log.Info("the database lacks changes that are in the log: its own version applies them first", "changes", s.Behind, "version", v.String())
+		return backend.All, o.pass(ctx, v, dir, s)
+	}
+	sum, err := summarize(datadir.DBFile(dir), backend.All)
+	return sum.Revision, err
 }
 
 // same compares, and lets pass what a server does by itself: keys whose lease
@@ -123,7 +148,11 @@ func (o *Operator) restore(ctx context.Context, step plan.Step, s *datadir.State
 	if err != nil {
 		return nil, err
 	}
-	if err := backend.Compare(before, after); err != nil {
+	was, err := before()
+	if err != nil {
+		return nil, err
+	}
+	if err := backend.Compare(was, after); err != nil {
 		return nil, err
 	}
 	return resultOf(after), nil

@@ -28,7 +28,7 @@ const ttlLease = time.Hour
 // snapshot tells every v2 key, hidden ones too, to compare with.
 func (o *Operator) convert(ctx context.Context, step plan.Step, s *datadir.State) (*result, error) {
 	next := o.journal.Next()
-	if err := o.copyMember(ctx, next); err != nil {
+	if err := o.copyMember(ctx, s, next); err != nil {
 		return nil, err
 	}
 	if err := o.pass(ctx, step.Version, next, s); err != nil {
@@ -173,7 +173,11 @@ const firstTerm = 2
 // writeV2 writes the live keys into a v2 store and a log that begins with it.
 // The member keeps its ID and its cluster's.
 func (o *Operator) writeV2(ctx context.Context, step plan.Step, s *datadir.State) (*result, error) {
-	db, sum, err := o.settled(ctx, s, step.From.Version)
+	db, before, err := o.settled(ctx, s, step.From.Version)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := before()
 	if err != nil {
 		return nil, err
 	}

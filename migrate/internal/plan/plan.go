@@ -50,7 +50,7 @@ func (s Step) String() string {
 		if s.From.Version.Line() == s.To.Version.Line() {
 			return fmt.Sprintf("run etcd %s on a copy, so that nothing newer has to read v2 requests of its log; put it in place", s.Version)
 		}
-		return fmt.Sprintf("run etcd %s on a copy of the directory, which it takes over from %s; put it in place", s.Version, s.From.Version)
+		return fmt.Sprintf("run etcd %s on a copy of the directory, which it takes over from %s; put it in place when no other run follows", s.Version, s.From.Version)
 	case Restore:
 		return fmt.Sprintf("restore the database by the tools of etcd %s into a new directory; put it in place (membership and raft log are made new)", s.Version)
 	case Convert:

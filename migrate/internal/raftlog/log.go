@@ -52,12 +52,52 @@ type entry struct {
 	data              []byte
 }
 
-// Read reads member/wal and member/snap of a member directory.
+// Read reads member/wal and member/snap of a member directory. Segments that a
+// start from the newest snapshot does not need are not read.
 func Read(member string) (*Log, error) {
 	dir := filepath.Join(member, "wal")
-	l := &Log{}
-	mentioned := map[[2]uint64]bool{}
-	err := readRecords(dir, 0, func(r record) error {
+	names, err := snapshotNames(filepath.Join(member, "snap"))
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		c, err := scan(dir, n.index)
+		if err != nil {
+			return nil, err
+		}
+		// A server died between writing the file and mentioning it.
+		if !c.mentioned[[2]uint64{n.term, n.index}] {
+			continue
+		}
+		s, err := ReadSnapshot(n.path)
+		if err != nil {
+			return nil, err
+		}
+		return c.log(dir, s)
+	}
+	c, err := scan(dir, 0)
+	if err != nil {
+		return nil, err
+	}
+	return c.log(dir, nil)
+}
+
+// content is what the records from some index on say.
+type content struct {
+	head      Log // IDs and state only
+	mentioned map[[2]uint64]bool
+	entries   []indexed // in order, none twice
+}
+
+type indexed struct {
+	index uint64
+	change
+}
+
+func scan(dir string, from uint64) (*content, error) {
+	c := &content{mentioned: map[[2]uint64]bool{}}
+	l := &c.head
+	err := readRecords(dir, from, func(r record) error {
 		switch r.kind {
 		case recordMetadata:
 			return wire.Each(r.data, func(f wire.Field) error {
@@ -93,83 +133,89 @@ func Read(member string) (*Log, error) {
 				}
 				return nil
 			})
-			mentioned[at] = true
+			c.mentioned[at] = true
 			return err
+		case recordEntry:
+			return c.add(dir, r.data, from)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	if err == nil && l.NodeID == 0 {
+		err = fmt.Errorf("%w: %s names no member", ErrDamaged, dir)
 	}
-	if l.NodeID == 0 {
-		return nil, fmt.Errorf("%w: %s names no member", ErrDamaged, dir)
-	}
-	if l.Snapshot, err = newestSnapshot(filepath.Join(member, "snap"), mentioned); err != nil {
-		return nil, err
-	}
-	return l, l.readTail(dir)
+	return c, err
 }
 
-// readTail reads the entries after the snapshot, now that it is known.
-func (l *Log) readTail(dir string) error {
-	from := uint64(0)
+func (c *content) add(dir string, b []byte, from uint64) error {
+	e, err := parseEntry(b)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %v", ErrDamaged, dir, err)
+	}
+	if e.index <= from {
+		return nil
+	}
+	x, err := classify(e)
+	if err != nil {
+		return fmt.Errorf("%w: %s: entry %d: %v", ErrDamaged, dir, e.index, err)
+	}
+	// A follower's log may hold an entry that another leader replaced, with all
+	// that came after it.
+	for n := len(c.entries); n > 0 && c.entries[n-1].index >= e.index; n-- {
+		c.entries = c.entries[:n-1]
+	}
+	c.entries = append(c.entries, indexed{e.index, x})
+	return nil
+}
+
+// log is what the content says to a start from a snapshot, or from nothing.
+func (c *content) log(dir string, s *Snapshot) (*Log, error) {
+	l := c.head
+	l.Snapshot = s
 	voters := map[uint64]bool{}
-	if l.Snapshot != nil {
-		from, l.LastTerm = l.Snapshot.Index, l.Snapshot.Term
-		for _, id := range l.Snapshot.Voters {
+	if s != nil {
+		l.LastIndex = s.Index
+		for _, id := range s.Voters {
 			voters[id] = true
 		}
 	}
-	l.LastIndex = from
-	tail := map[uint64]change{}
-	err := readRecords(dir, from, func(r record) error {
-		if r.kind != recordEntry {
-			return nil
+	for _, e := range c.entries {
+		if e.index != l.LastIndex+1 {
+			return nil, fmt.Errorf("%w: %s: entry %d is missing", ErrDamaged, dir, l.LastIndex+1)
 		}
-		e, err := parseEntry(r.data)
-		if err != nil {
-			return fmt.Errorf("%w: %s: %v", ErrDamaged, dir, err)
+		l.LastIndex = e.index
+		l.Tail = append(l.Tail, Entry{e.index, e.kind})
+		if e.version != "" {
+			l.Version = e.version
 		}
-		if e.index <= from {
-			return nil
+		if e.hidden != "" {
+			l.HiddenV2 = e.hidden
 		}
-		c, err := classify(e)
-		if err != nil {
-			return fmt.Errorf("%w: %s: entry %d: %v", ErrDamaged, dir, e.index, err)
-		}
-		// A follower's log may hold an entry that another leader replaced,
-		// with all that came after it.
-		for i := e.index + 1; i <= l.LastIndex; i++ {
-			delete(tail, i)
-		}
-		tail[e.index] = c
-		l.LastIndex, l.LastTerm = e.index, e.term
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for i := from + 1; i <= l.LastIndex; i++ {
-		c, ok := tail[i]
-		if !ok {
-			return fmt.Errorf("%w: %s: entry %d is missing", ErrDamaged, dir, i)
-		}
-		l.Tail = append(l.Tail, Entry{i, c.kind})
-		if c.version != "" {
-			l.Version = c.version
-		}
-		if c.hidden != "" {
-			l.HiddenV2 = c.hidden
-		}
-		switch c.vote {
+		switch e.vote {
 		case voteAdd:
-			voters[c.node] = true
+			voters[e.node] = true
 		case voteRemove:
-			delete(voters, c.node)
+			delete(voters, e.node)
 		}
 	}
 	l.Voters = slices.Sorted(maps.Keys(voters))
-	return nil
+	return &l, nil
+}
+
+// Superfluous are the paths of the segments that a start from the log's own
+// snapshot does not need.
+func (l *Log) Superfluous(member string) ([]string, error) {
+	if l.Snapshot == nil {
+		return nil, nil
+	}
+	all, err := segments(filepath.Join(member, "wal"))
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for i := 1; i < len(all) && all[i].index <= l.Snapshot.Index; i++ {
+		paths = append(paths, all[i-1].path)
+	}
+	return paths, nil
 }
 
 func parseEntry(b []byte) (e entry, err error) {

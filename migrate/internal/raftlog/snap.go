@@ -22,9 +22,13 @@ type Snapshot struct {
 
 const snapSuffix = ".snap"
 
-// newestSnapshot is the newest snapshot in dir that the log mentions. A nil
-// one means that the log starts from nothing.
-func newestSnapshot(dir string, mentioned map[[2]uint64]bool) (*Snapshot, error) {
+type snapshotName struct {
+	path        string
+	term, index uint64
+}
+
+// snapshotNames are the snapshots in dir by their names, newest first.
+func snapshotNames(dir string) ([]snapshotName, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -32,26 +36,18 @@ func newestSnapshot(dir string, mentioned map[[2]uint64]bool) (*Snapshot, error)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var all []snapshotName
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), snapSuffix) {
-			names = append(names, e.Name())
-		}
-	}
-	slices.Sort(names)
-	slices.Reverse(names)
-	for _, name := range names {
-		var term, index uint64
-		if _, err := fmt.Sscanf(name, "%016x-%016x"+snapSuffix, &term, &index); err != nil || !mentioned[[2]uint64{term, index}] {
+		n := snapshotName{path: filepath.Join(dir, e.Name())}
+		if !strings.HasSuffix(e.Name(), snapSuffix) {
 			continue
 		}
-		s, err := ReadSnapshot(filepath.Join(dir, name))
-		if err != nil {
-			return nil, err
+		if _, err := fmt.Sscanf(e.Name(), "%016x-%016x"+snapSuffix, &n.term, &n.index); err == nil {
+			all = append(all, n)
 		}
-		return s, nil
 	}
-	return nil, nil
+	slices.SortFunc(all, func(a, b snapshotName) int { return strings.Compare(b.path, a.path) })
+	return all, nil
 }
 
 // ReadSnapshot reads one snapshot file and checks its checksum.
