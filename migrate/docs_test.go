@@ -23,7 +23,7 @@ var lines = []string{"2.3", "3.0", "3.1", "3.2", "3.3", "3.4", "3.5", "3.6", "3.
 // flags of note and stopped.
 func usualFacts(t testing.TB, line string) plan.Facts {
 	t.Helper()
-	f := plan.Facts{At: stampOf(t, line), Tail: plan.TailOther}
+	f := plan.Facts{At: stampOf(t, line), Tail: plan.TailOther, SameIDs: true}
 	switch line {
 	case "2.3":
 		f.V2Keys = true
@@ -63,12 +63,12 @@ func usualWay(t testing.TB, from, to string) []plan.Step {
 	return steps
 }
 
-func keptBy(steps []plan.Step) plan.Kept {
+func keptBy(f plan.Facts, steps []plan.Step) plan.Kept {
 	var kinds []plan.Kind
 	for _, s := range steps {
 		kinds = append(kinds, s.Kind)
 	}
-	return plan.Keeps(kinds)
+	return plan.Keeps(kinds, f.SameIDs)
 }
 
 func pairsTable(t testing.TB) string {
@@ -86,7 +86,7 @@ func pairsTable(t testing.TB) string {
 			for _, s := range steps {
 				words = append(words, string(s.Kind)+" "+s.To.Version.Line().String())
 			}
-			k := keptBy(steps)
+			k := keptBy(usualFacts(t, from), steps)
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", from, to, strings.Join(words, ", "),
 				word[k.Revisions], word[k.History], word[k.Leases], word[k.TTLs], word[k.Membership])
 		}

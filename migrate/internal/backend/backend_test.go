@@ -236,3 +236,37 @@ func TestLiveKeysComeInOrderOfTheirRevisions(t *testing.T) {
 		t.Errorf("%+v, %v, %v", keys, ttl, err)
 	}
 }
+
+func TestRowsAreComparedOneByOne(t *testing.T) {
+	one := database(t, history, nil)
+	same := func(name string) (Counts, error) {
+		t.Helper()
+		a, err := Open(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		b, err := Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		return Same(a, b)
+	}
+	if n, err := same(database(t, history, nil)); err != nil || n != (Counts{Rows: len(history), Leases: 1, Revision: 6}) {
+		t.Errorf("%+v, %v", n, err)
+	}
+	changed := append([]revisionOf{}, history...)
+	changed[2].value = "3"
+	for what, name := range map[string]string{
+		"a value":        database(t, changed, nil),
+		"one row less":   database(t, history[:len(history)-1], nil),
+		"one row more":   database(t, append(append([]revisionOf{}, history...), revisionOf{main: 7, key: "z", value: "1", create: 7, version: 1}), nil),
+		"one lease less": database(t, history, func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketLease)).Delete([]byte("5")) }),
+		"a user":         database(t, history, func(tx *bbolt.Tx) error { return tx.Bucket([]byte(bucketUsers)).Put([]byte("u"), []byte("x")) }),
+	} {
+		if _, err := same(name); !errors.Is(err, ErrDiffers) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

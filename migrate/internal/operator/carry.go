@@ -74,7 +74,7 @@ func (o *Operator) reroute(done plan.Step, after *datadir.State, rest []plan.Ste
 	if len(rest) == 0 || done.Kind != plan.Run || asPlanned(done, after) {
 		return rest, nil
 	}
-	f := facts(done.To, after)
+	f := o.facts(done.To, after)
 	f.Stubborn = true
 	rest, err := plan.Find(f, o.Target, o.bundled())
 	if err != nil {
@@ -177,7 +177,7 @@ func (o *Operator) step(ctx context.Context, group []plan.Step, s *datadir.State
 	if err := ctx.Err(); err != nil {
 		return 0, nil, err
 	}
-	o.Log.Info("the data is the same", "keys", made.keys, "revision", made.revision, "leases", made.leases, "digest", made.digest)
+	o.Log.Info("the data is the same", made.what, made.count, "revision", made.revision, "leases", made.leases, "digest", made.digest)
 	if after, err = o.whole(); err != nil {
 		return 0, nil, err
 	}
@@ -214,13 +214,14 @@ func (o *Operator) whole() (*datadir.State, error) {
 
 // result is what a step made, for the log.
 type result struct {
-	keys, leases int
-	revision     int64
-	digest       string
+	what          string // that count is of
+	count, leases int
+	revision      int64
+	digest        string
 }
 
 func resultOf(s backend.Summary) *result {
-	return &result{s.Keys, s.Leases, s.Revision, s.Live}
+	return &result{"keys", s.Keys, s.Leases, s.Revision, s.Live}
 }
 
 func tail(s *datadir.State) plan.Tail {
@@ -294,30 +295,24 @@ func (o *Operator) pass(ctx context.Context, v version.Version, dir string, s *d
 	return srv.Stop()
 }
 
-// settled gives a copy of the database that has everything the log has, and what
-// it holds: of the whole directory, passed through the version that wrote it, if
-// the database lacks something; else of the one file, which is read meanwhile.
-func (o *Operator) settled(ctx context.Context, s *datadir.State, writer version.Version) (db string, sum func() (backend.Summary, error), err error) {
+// settled gives a copy of the database that has everything the log has: of the
+// whole directory, passed through the version that wrote it, if the database
+// lacks something; else of the one file.
+func (o *Operator) settled(ctx context.Context, s *datadir.State, writer version.Version) (db string, err error) {
 	if s.Behind == 0 {
-		sum = inBackground(datadir.DBFile(o.dir))
 		db = filepath.Join(o.journal.Work(), "db")
-		return db, sum, datadir.CopyFile(ctx, datadir.DBFile(o.dir), db)
+		return db, datadir.CopyFile(ctx, datadir.DBFile(o.dir), db)
 	}
 	v, ok := o.newest(writer.Line())
 	if !ok {
-		return "", nil, fmt.Errorf("%d changes are in the log only, and no etcd %s is bundled to apply them", s.Behind, writer.Line())
+		return "", fmt.Errorf("%d changes are in the log only, and no etcd %s is bundled to apply them", s.Behind, writer.Line())
 	}
 	o.Log.Info("the database lacks changes that are in the log: its own version applies them first", "changes", s.Behind, "version", v.String())
 	copied := filepath.Join(o.journal.Work(), "settle")
 	if err := o.copyMember(ctx, s, copied); err != nil {
-		return "", nil, err
+		return "", err
 	}
-	if err := o.pass(ctx, v, copied, s); err != nil {
-		return "", nil, err
-	}
-	db = datadir.DBFile(copied)
-	before, err := summarize(db, backend.All)
-	return db, func() (backend.Summary, error) { return before, nil }, err
+	return datadir.DBFile(copied), o.pass(ctx, v, copied, s)
 }
 
 // inBackground reads a database that nobody changes, and gives the summary when
@@ -359,4 +354,18 @@ func summarize(db string, upTo int64) (backend.Summary, error) {
 	}
 	s, err := d.Summarize(upTo)
 	return s, errors.Join(err, d.Close())
+}
+
+func sameRows(before, after string) (backend.Counts, error) {
+	a, err := backend.Open(before)
+	if err != nil {
+		return backend.Counts{}, err
+	}
+	defer a.Close()
+	b, err := backend.Open(after)
+	if err != nil {
+		return backend.Counts{}, err
+	}
+	defer b.Close()
+	return backend.Same(a, b)
 }

@@ -42,7 +42,10 @@ func (o *Operator) lossesOf(s *datadir.State, db string, steps []plan.Step) ([]l
 	for _, step := range steps {
 		switch step.Kind {
 		case plan.Restore:
-			all = append(all, loss{"", "the member's ID, the cluster's ID and the raft log, which are made new; v2 keys, if there are any"})
+			if _, known := o.oldToken(s); !known {
+				all = append(all, loss{"", "the member's ID and the cluster's ID, which are made new"})
+			}
+			all = append(all, loss{"", "the raft log, which is made new; v2 keys, if there are any"})
 		case plan.Convert:
 			all = append(all, loss{"", "v2 history, empty directories, and the TTLs of keys outside " + o.TTLDir})
 			if s.Log.HiddenV2 != "" {

@@ -338,7 +338,7 @@ func (o *Operator) plan(ctx context.Context, s *datadir.State) ([]plan.Step, err
 	if err != nil {
 		return nil, err
 	}
-	f := facts(at, s)
+	f := o.facts(at, s)
 	if err := o.clusterFacts(ctx, s, &f); err != nil {
 		return nil, err
 	}
@@ -381,12 +381,13 @@ func refuse(names []string) error {
 	return fmt.Errorf("%w: %s; accept it with --accept-loss=%s", ErrLoss, strings.Join(names, ", "), strings.Join(names, ","))
 }
 
-func facts(at version.Stamp, s *datadir.State) plan.Facts {
+func (o *Operator) facts(at version.Stamp, s *datadir.State) plan.Facts {
 	f := plan.Facts{
 		At: at, V2Keys: s.V2Keys, Behind: s.Behind > 0, Voters: len(s.Log.Voters),
 		Agreed: s.Found.Line, AgreedKnown: s.Found.Known,
 	}
 	f.Tail = tail(s)
+	_, f.SameIDs = o.oldToken(s)
 	return f
 }
 

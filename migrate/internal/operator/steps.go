@@ -16,6 +16,7 @@ import (
 	"github.com/etcdimg/etcdimg/migrate/internal/backend"
 	"github.com/etcdimg/etcdimg/migrate/internal/datadir"
 	"github.com/etcdimg/etcdimg/migrate/internal/plan"
+	"github.com/etcdimg/etcdimg/migrate/internal/raftlog"
 	"github.com/etcdimg/etcdimg/migrate/internal/version"
 )
 
@@ -123,7 +124,7 @@ func (o *Operator) same(before, after backend.Summary, db string) error {
 
 // restore makes a new directory from the database by the version's own tool.
 func (o *Operator) restore(ctx context.Context, step plan.Step, s *datadir.State) (*result, error) {
-	db, before, err := o.settled(ctx, s, step.From.Version)
+	db, err := o.settled(ctx, s, step.From.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -136,26 +137,38 @@ func (o *Operator) restore(ctx context.Context, step plan.Step, s *datadir.State
 		all = append(all, name+"="+u)
 	}
 	out := filepath.Join(o.journal.Work(), "restored")
-	// Not the old token: what is left of an old cluster must not join.
-	if err := o.restoreInto(ctx, out, step.Version, db, name, peers, all, "migrate-"+o.journal.Record().Move); err != nil {
+	token, old := o.oldToken(s)
+	if !old {
+		token = "migrate-" + o.journal.Record().Move
+	}
+	if err := o.restoreInto(ctx, out, step.Version, db, name, peers, all, token); err != nil {
 		return nil, err
 	}
 	member := filepath.Join(o.journal.Next(), datadir.MemberDir)
 	if err := os.Rename(filepath.Join(out, datadir.MemberDir), member); err != nil {
 		return nil, err
 	}
-	after, err := summarize(datadir.DBFile(o.journal.Next()), backend.All)
+	// The database itself, not the copy that was restored, unless that is more.
+	source := datadir.DBFile(o.dir)
+	if s.Behind > 0 {
+		source = db
+	}
+	n, err := sameRows(source, datadir.DBFile(o.journal.Next()))
 	if err != nil {
 		return nil, err
 	}
-	was, err := before()
+	result := &result{what: "rows", count: n.Rows, leases: n.Leases, revision: n.Revision, digest: "row by row"}
+	if !old {
+		return result, nil
+	}
+	made, err := raftlog.Read(member)
 	if err != nil {
 		return nil, err
 	}
-	if err := backend.Compare(was, after); err != nil {
-		return nil, err
+	if made.NodeID != s.Log.NodeID || made.ClusterID != s.Log.ClusterID {
+		return nil, fmt.Errorf("%w: the member and its cluster were %x and %x, the restored ones are %x and %x", backend.ErrDiffers, s.Log.NodeID, s.Log.ClusterID, made.NodeID, made.ClusterID)
 	}
-	return resultOf(after), nil
+	return result, nil
 }
 
 // restoreInto makes a data directory from a stripped database by a version's
@@ -169,20 +182,6 @@ func (o *Operator) restoreInto(ctx context.Context, out string, v version.Versio
 		"--initial-cluster", strings.Join(cluster, ","),
 		"--initial-advertise-peer-urls", strings.Join(peers, ","),
 		"--initial-cluster-token", token), env)
-}
-
-// identity is the name and the peer URLs of the only member.
-func (o *Operator) identity(s *datadir.State) (name string, peers []string) {
-	name, peers = o.Name, o.PeerURLs
-	if len(s.Members) == 1 {
-		if s.Members[0].Name != "" {
-			name = s.Members[0].Name
-		}
-		if len(s.Members[0].PeerURLs) > 0 {
-			peers = s.Members[0].PeerURLs
-		}
-	}
-	return name, peers
 }
 
 // command runs one of etcd's tools; the error has its last words.

@@ -173,11 +173,11 @@ const firstTerm = 2
 // writeV2 writes the live keys into a v2 store and a log that begins with it.
 // The member keeps its ID and its cluster's.
 func (o *Operator) writeV2(ctx context.Context, step plan.Step, s *datadir.State) (*result, error) {
-	db, before, err := o.settled(ctx, s, step.From.Version)
+	db, err := o.settled(ctx, s, step.From.Version)
 	if err != nil {
 		return nil, err
 	}
-	sum, err := before()
+	sum, err := summarize(db, backend.All)
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (o *Operator) writeV2(ctx context.Context, step plan.Step, s *datadir.State
 	if err := o.readBackV2(ctx, step.To.Version, s, want); err != nil {
 		return nil, err
 	}
-	return &result{keys: len(want), revision: sum.Revision, digest: "v2"}, nil
+	return &result{what: "keys", count: len(want), revision: sum.Revision, digest: "v2"}, nil
 }
 
 // readBackV2 compares what was written with what was meant, and lets the

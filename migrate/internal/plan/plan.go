@@ -52,7 +52,7 @@ func (s Step) String() string {
 		}
 		return fmt.Sprintf("run etcd %s on a copy of the directory, which it takes over from %s; put it in place when no other run follows", s.Version, s.From.Version)
 	case Restore:
-		return fmt.Sprintf("restore the database by the tools of etcd %s into a new directory; put it in place (membership and raft log are made new)", s.Version)
+		return fmt.Sprintf("restore the database by the tools of etcd %s into a new directory; put it in place (the raft log is made new)", s.Version)
 	case Convert:
 		return fmt.Sprintf("run etcd %s on a copy and turn its v2 keys into v3 keys (keys below the TTL directory get a lease of an hour, other TTLs end); put it in place", s.Version)
 	case WriteV2:
@@ -70,13 +70,14 @@ type Kept struct {
 	Membership bool // the IDs of the member and of its cluster
 }
 
-// Keeps says what steps of some kinds keep.
-func Keeps(kinds []Kind) Kept {
+// Keeps says what steps of some kinds keep; of the membership a restore keeps
+// what Facts.SameIDs says.
+func Keeps(kinds []Kind, sameIDs bool) Kept {
 	k := Kept{true, true, true, true, true}
 	for _, kind := range kinds {
 		switch kind {
 		case Restore:
-			k.Membership = false
+			k.Membership = sameIDs
 		case Convert:
 			k.History, k.Leases, k.TTLs = false, false, false
 		case WriteV2:
@@ -96,6 +97,9 @@ type Facts struct {
 	// Stubborn says that runs were seen to leave v2 requests in this log that
 	// they should not: no more of them.
 	Stubborn bool
+	// SameIDs says that a restore can give the member and the cluster the IDs
+	// that they have.
+	SameIDs bool
 	// Agreed is the line of the cluster version in the database, if it is known.
 	Agreed      version.Line
 	AgreedKnown bool
@@ -220,6 +224,7 @@ type place struct {
 	behind bool
 	// stubborn places are left by restores only.
 	stubborn bool
+	sameIDs  bool
 }
 
 type reached struct {
@@ -231,7 +236,7 @@ type reached struct {
 // search is Dijkstra's: a handful of places, visited in order of cost. Among
 // equal ways the one found first wins, and neighbours come in a fixed order.
 func search(f Facts, target version.Stamp, b Bundled) []Step {
-	open := []reached{{place: place{f.At, f.Tail, f.V2Keys, f.Behind, f.Stubborn}}}
+	open := []reached{{place: place{f.At, f.Tail, f.V2Keys, f.Behind, f.Stubborn, f.SameIDs}}}
 	done := map[place]bool{}
 	for len(open) > 0 {
 		best := 0
@@ -270,7 +275,7 @@ func edges(at place, target version.Stamp, b Bundled) []reached {
 	}
 	if at.stamp.Storage == version.Etcd2 {
 		if v, ok := standsFor(line30, target, b); ok && (line == line23 || line == line30) {
-			add(Convert, v, place{stamp: version.Stamp{Version: v, Storage: version.Etcd3}, tail: TailOther, v2Keys: true}, costConvert)
+			add(Convert, v, place{stamp: version.Stamp{Version: v, Storage: version.Etcd3}, tail: TailOther, v2Keys: true, sameIDs: at.sameIDs}, costConvert)
 		}
 		return all
 	}
@@ -279,9 +284,13 @@ func edges(at place, target version.Stamp, b Bundled) []reached {
 		if !ok || l.Before(line30) {
 			continue
 		}
-		p := place{stamp: version.Stamp{Version: v, Storage: version.Etcd3}}
+		p := place{stamp: version.Stamp{Version: v, Storage: version.Etcd3}, sameIDs: at.sameIDs}
 		if canSettle(at, b) && b.Restores(v) {
-			add(Restore, v, p, costRestore)
+			cost := costRestore
+			if at.sameIDs {
+				cost = costSameIDs
+			}
+			add(Restore, v, p, cost)
 		}
 		if !at.stubborn && !l.Before(line) && opensInPlace(line, l) && startsOn(l, at.tail, at.v2Keys) {
 			p.tail, p.v2Keys = Leaves(l, at.v2Keys), at.v2Keys

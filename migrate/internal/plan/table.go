@@ -111,11 +111,14 @@ func opensInPlace(from, to version.Line) bool {
 	return false
 }
 
-// Costs order the ways: in place before restored, since membership stays; and
-// as few steps as can be.
+// Costs order the ways: in place before restored, where that makes membership
+// new; and as few steps as can be. A restore that keeps the IDs is worth more
+// than one run, since it reads and writes the database more often, and less than
+// two.
 const (
 	costMark    = 1
 	costRun     = 10
+	costSameIDs = 15
 	costRestore = 100
 	costConvert = 20
 	costWriteV2 = 20

@@ -90,7 +90,7 @@ type content struct {
 }
 
 type indexed struct {
-	index uint64
+	index, term uint64
 	change
 }
 
@@ -163,7 +163,7 @@ func (c *content) add(dir string, b []byte, from uint64) error {
 	for n := len(c.entries); n > 0 && c.entries[n-1].index >= e.index; n-- {
 		c.entries = c.entries[:n-1]
 	}
-	c.entries = append(c.entries, indexed{e.index, x})
+	c.entries = append(c.entries, indexed{e.index, e.term, x})
 	return nil
 }
 
@@ -173,7 +173,7 @@ func (c *content) log(dir string, s *Snapshot) (*Log, error) {
 	l.Snapshot = s
 	voters := map[uint64]bool{}
 	if s != nil {
-		l.LastIndex = s.Index
+		l.LastIndex, l.LastTerm = s.Index, s.Term
 		for _, id := range s.Voters {
 			voters[id] = true
 		}
@@ -182,7 +182,7 @@ func (c *content) log(dir string, s *Snapshot) (*Log, error) {
 		if e.index != l.LastIndex+1 {
 			return nil, fmt.Errorf("%w: %s: entry %d is missing", ErrDamaged, dir, l.LastIndex+1)
 		}
-		l.LastIndex = e.index
+		l.LastIndex, l.LastTerm = e.index, e.term
 		l.Tail = append(l.Tail, Entry{e.index, e.kind})
 		if e.version != "" {
 			l.Version = e.version

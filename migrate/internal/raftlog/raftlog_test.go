@@ -3,6 +3,7 @@ package raftlog
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
@@ -263,4 +264,61 @@ func FuzzLog(f *testing.F) {
 			t.Errorf("%d entries between %d and %d", len(l.Tail), from, l.LastIndex)
 		}
 	})
+}
+
+func TestTheTermOfTheLastEntryIsKnown(t *testing.T) {
+	dir := written(t, "{}")
+	l, err := Read(dir)
+	if err != nil || l.LastTerm != l.Snapshot.Term {
+		t.Errorf("%+v, %v", l, err)
+	}
+	entry := wire.AppendNumber(wire.AppendNumber(wire.AppendNumber(nil, 1, 0), 2, 9), 3, 101)
+	appendEntries(t, dir, entry)
+	if l, err = Read(dir); err != nil || l.LastIndex != 101 || l.LastTerm != 9 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// A start needs the segment that the snapshot's entry is in, and those after it.
+func TestSegmentsThatAStartDoesNotNeed(t *testing.T) {
+	dir := written(t, "{}")
+	first := segmentOf(dir)
+	b, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		names []string // of the segments, by sequence and first index
+		want  int
+	}{
+		{[]string{"0-0"}, 0},
+		{[]string{"0-0", "1-101"}, 0},
+		{[]string{"0-0", "1-100"}, 1},
+		{[]string{"0-0", "1-50", "2-90", "3-101"}, 2},
+	} {
+		if err := os.RemoveAll(filepath.Join(dir, "wal")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(dir, "wal"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range x.names {
+			var seq, index uint64
+			if _, err := fmt.Sscanf(n, "%d-%d", &seq, &index); err != nil {
+				t.Fatal(err)
+			}
+			content := b
+			if seq > 0 {
+				content = nil
+			}
+			if err := os.WriteFile(filepath.Join(dir, "wal", fmt.Sprintf("%016x-%016x.wal", seq, index)), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := &Log{Snapshot: &Snapshot{Index: 100}}
+		got, err := l.Superfluous(dir)
+		if err != nil || len(got) != x.want {
+			t.Errorf("%v: %v, %v", x.names, got, err)
+		}
+	}
 }

@@ -103,7 +103,7 @@ func segments(dir string) ([]segment, error) {
 }
 
 // readRecords calls f with the log's records in order, from the segment that a
-// start at index from needs. The data handed to f is f's to keep.
+// start at index from needs. The data handed to f is good until f returns.
 func readRecords(dir string, from uint64, f func(record) error) error {
 	all, err := segments(dir)
 	if err != nil {
@@ -178,6 +178,7 @@ type frames struct {
 	left int64 // bytes of the file not read yet
 	// padded says whether the last frame read was.
 	padded bool
+	buf    []byte // of the last frame
 }
 
 // next is the next record; io.EOF at the end or at zeros, and
@@ -210,7 +211,10 @@ func (s *frames) next() (record, error) {
 	if size+pad > s.left {
 		return record{}, io.ErrUnexpectedEOF
 	}
-	b := make([]byte, size+pad)
+	if int64(cap(s.buf)) < size+pad {
+		s.buf = make([]byte, 2*(size+pad))
+	}
+	b := s.buf[:size+pad]
 	if _, err := io.ReadFull(s.r, b); err != nil {
 		return record{}, err
 	}
