@@ -57,11 +57,11 @@ type seeded struct {
 	v2           []etcdtest.V2KV
 }
 
-func seed(t testing.TB, version string, keys int, stop func(*etcdtest.Member)) seeded {
+func seed(t testing.TB, version string, keys int, stop func(*etcdtest.Member), more ...string) seeded {
 	t.Helper()
 	s := seeded{dir: filepath.Join(t.TempDir(), "etcd"), version: version}
 	mustOperate(t, s.dir, version)
-	m := etcdtest.Start(t, version, s.dir).Ready()
+	m := etcdtest.Start(t, version, s.dir, more...).Ready()
 	if storageOf(version) == "etcd2" {
 		s.v2 = m.V2Seed(keys)
 	} else {
@@ -113,6 +113,39 @@ func TestEveryPair(t *testing.T) {
 				t.Errorf("by %s it kept %+v, the documentation says %+v", stepsOf(log), got, want)
 			}
 			t.Logf("| %s | %s | %s | %s | %+v |", p[0], p[1], took.Round(10*time.Millisecond), stepsOf(log), got)
+		})
+	}
+}
+
+// otherToken makes IDs that a restore can not make again.
+var otherToken = []string{"--initial-cluster-token", "some-other"}
+
+// Where a restore would make the membership new, far moves up are made in place,
+// and those down say so.
+func TestPairsOfMembersWhoseIDsCanNotBeMadeAgain(t *testing.T) {
+	for _, x := range []struct{ from, to, steps string }{
+		{"3.0", "3.7", "run 3.5, run 3.6, mark 3.7"},
+		{"3.4", "3.7", "run 3.5, run 3.6, mark 3.7"},
+		{"3.7", "3.4", "restore 3.4"},
+		{"2.3", "3.7", "convert 3.0, restore 3.7"},
+	} {
+		t.Run(x.from+" to "+x.to, func(t *testing.T) {
+			s := seed(t, version(t, x.from), 60, (*etcdtest.Member).Stop, otherToken...)
+			log := mustOperate(t, s.dir, version(t, x.to), "--initial-advertise-peer-urls", s.peer)
+			var steps []string
+			for step := range strings.SplitSeq(stepsOf(log), ", ") {
+				steps = append(steps, lineOf(step))
+			}
+			if got := strings.Join(steps, ", "); got != x.steps {
+				t.Errorf("%s instead of %s", got, x.steps)
+			}
+			got := shown(t, s, version(t, x.to))
+			if want := plan.Keeps(kindsOf(log), false); got != want {
+				t.Errorf("it kept %+v, not %+v", got, want)
+			}
+			if said := strings.Contains(log, "the member's ID and the cluster's ID"); said == got.Membership {
+				t.Errorf("it said that the IDs are made new: %v", said)
+			}
 		})
 	}
 }

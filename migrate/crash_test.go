@@ -20,13 +20,17 @@ import (
 
 // moves are the moves that crashes are tried on: between them they have every
 // kind of step.
-var moves = [][2]string{
-	{"3.0.17", "3.7.3"},  // run, run, mark
-	{"3.7.3", "3.4.26"},  // restore
-	{"2.3.8", "3.6.16"},  // convert, restore
-	{"3.5.35", "2.3.8"},  // write-v2
-	{"3.2.32", "3.5.35"}, // run
-	{"2.3.8", "3.5.35"},  // convert, run
+var moves = []struct {
+	from, to string
+	flags    []string // of the server that writes the data
+}{
+	{"3.0.17", "3.7.3", otherToken}, // run, run, mark
+	{"3.7.3", "3.4.26", nil},        // restore
+	{"2.3.8", "3.6.16", nil},        // convert, restore
+	{"3.5.35", "2.3.8", nil},        // write-v2
+	{"3.2.32", "3.5.35", nil},       // run
+	{"2.3.8", "3.5.35", nil},        // convert, run
+	{"3.0.17", "3.7.3", nil},        // restore
 }
 
 // fixture is a seeded directory that is copied for every try, and how long its
@@ -49,7 +53,7 @@ func fixtures(t *testing.T) []fixture {
 		if i%2 == 0 {
 			stop = (*etcdtest.Member).Kill
 		}
-		f := fixture{seeded: seed(t, m[0], 60, stop), to: m[1]}
+		f := fixture{seeded: seed(t, m.from, 60, stop, m.flags...), to: m.to}
 		begun := time.Now()
 		dir := f.copy(t)
 		if out, err := operateAsProgram(dir.dir, f.to).CombinedOutput(); err != nil {
@@ -130,7 +134,7 @@ func killedAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
 			after = append(after, f.moment(r))
 		}
 		child := r.IntN(4) == 0
-		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.version, f.to), func(t *testing.T) {
+		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.seeded.version, f.to), func(t *testing.T) {
 			s := f.copy(t)
 			for _, d := range after {
 				cmd := operateAsProgram(s.dir, f.to)
@@ -181,7 +185,7 @@ func stoppedAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
 	for i := range n {
 		f := all[i%len(all)]
 		after := f.moment(r)
-		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.version, f.to), func(t *testing.T) {
+		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.seeded.version, f.to), func(t *testing.T) {
 			s := f.copy(t)
 			cmd := operateAsProgram(s.dir, f.to)
 			var out strings.Builder
@@ -214,7 +218,7 @@ func fullAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
 	for i := range n {
 		f := all[i%len(all)]
 		after, left := f.moment(r), r.Int64N(1<<20)
-		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.version, f.to), func(t *testing.T) {
+		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.seeded.version, f.to), func(t *testing.T) {
 			s := f.copyTo(t, onTmpfs(t, 4<<30))
 			cmd := operateAsProgram(s.dir, f.to)
 			var out strings.Builder
@@ -261,8 +265,8 @@ func onTmpfs(t *testing.T, size int64) string {
 func TestADirectoryThatIsAMountPoint(t *testing.T) {
 	etcdtest.Binaries(t)
 	for _, m := range moves[:4] {
-		t.Run(m[0]+" to "+m[1], func(t *testing.T) {
-			f := fixture{seeded: seed(t, m[0], 40, (*etcdtest.Member).Stop), to: m[1]}
+		t.Run(m.from+" to "+m.to, func(t *testing.T) {
+			f := fixture{seeded: seed(t, m.from, 40, (*etcdtest.Member).Stop, m.flags...), to: m.to}
 			s := f.copyTo(t, onTmpfs(t, 4<<30))
 			f.checkDone(t, s)
 			if _, err := os.Stat(filepath.Join(s.dir, ".migrate", "backups")); err != nil {
@@ -289,8 +293,8 @@ func resize(t *testing.T, dir string, more int64) {
 func TestOnADiskThatIsTooSmall(t *testing.T) {
 	etcdtest.Binaries(t)
 	for _, m := range moves[:4] {
-		t.Run(m[0]+" to "+m[1], func(t *testing.T) {
-			f := fixture{seeded: seed(t, m[0], 40, (*etcdtest.Member).Stop), to: m[1]}
+		t.Run(m.from+" to "+m.to, func(t *testing.T) {
+			f := fixture{seeded: seed(t, m.from, 40, (*etcdtest.Member).Stop, m.flags...), to: m.to}
 			s := f.copyTo(t, onTmpfs(t, 4<<30))
 			resize(t, s.dir, 100<<20)
 			before := listing(t, s.dir)

@@ -240,9 +240,9 @@ func TestPathsThatAreNoDirectory(t *testing.T) {
 // A step that fails after others puts back what was there first.
 func TestALaterStepThatFailsPutsTheFirstDirectoryBack(t *testing.T) {
 	real := etcdtest.Binaries(t)
-	s := seed(t, "3.0.17", 40, (*etcdtest.Member).Stop)
+	s := seed(t, "2.3.8", 40, (*etcdtest.Member).Stop)
 	bin := t.TempDir()
-	for _, v := range []string{"3.0.17", "3.5.35", "3.6.16", "3.7.3"} {
+	for _, v := range []string{"2.3.8", "3.0.17", "3.5.35"} {
 		for _, p := range []string{"etcd", "etcdctl", "etcdutl"} {
 			if _, err := os.Stat(filepath.Join(real, p+"-"+v)); err != nil {
 				continue
@@ -252,7 +252,7 @@ func TestALaterStepThatFailsPutsTheFirstDirectoryBack(t *testing.T) {
 			}
 		}
 	}
-	broken := filepath.Join(bin, "etcd-3.6.16")
+	broken := filepath.Join(bin, "etcd-3.5.35")
 	if err := os.Remove(broken); err != nil {
 		t.Fatal(err)
 	}
@@ -260,14 +260,13 @@ func TestALaterStepThatFailsPutsTheFirstDirectoryBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := listing(t, s.dir)
-	code, log := operate(t, s.dir, "3.7.3", "--bin-dir", bin)
+	code, log := operate(t, s.dir, "3.5.35", "--bin-dir", bin)
 	if code != 1 || !strings.Contains(log, "this one is broken") || !strings.Contains(log, "step 2") || !strings.Contains(log, "step=1") {
 		t.Fatalf("exit %d\n%s", code, log)
 	}
 	if listing(t, s.dir) != before {
 		t.Error("the first directory is not back")
 	}
-	s.version = "3.0.17"
-	mustOperate(t, s.dir, "3.7.3")
-	checkShown(t, s, "3.7.3")
+	mustOperate(t, s.dir, "3.5.35")
+	checkShown(t, s, "3.5.35")
 }

@@ -72,7 +72,7 @@ func open(name string, readOnly bool) (db *DB, err error) {
 	if info.Size() == 0 {
 		return nil, fmt.Errorf("%s: %w: empty file", name, ErrDamaged)
 	}
-	b, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: readOnly, Timeout: lockTimeout, NoSync: true})
+	b, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: readOnly, Timeout: lockTimeout})
 	var path *fs.PathError
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
@@ -206,6 +206,7 @@ func Strip(name string) (err error) {
 	if err != nil {
 		return err
 	}
+	db.bolt.NoSync = true
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {

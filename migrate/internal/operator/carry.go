@@ -273,18 +273,28 @@ func (o *Operator) start(ctx context.Context, v version.Version, dir string, s *
 			c.Name = s.Members[0].Name
 		}
 	}
-	srv, err := server.Start(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if err := srv.Ready(ctx); err != nil {
+	for try := 1; ; try++ {
+		srv, err := server.Start(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		if err = srv.Ready(ctx); err == nil {
+			return srv, nil
+		}
 		// Of two errors the first says what is wrong; a server that does not
 		// get ready may not stop by itself either, and its copy is dropped.
 		srv.Kill()
-		return nil, err
+		if try == startTries || c.Fixed || !errors.Is(err, server.ErrPortTaken) {
+			return nil, err
+		}
+		o.Log.Info("somebody took a port meanwhile: trying others")
+		c.Port, c.PeerPort = 0, 0
 	}
-	return srv, nil
 }
+
+// startTries is how often a server is started whose ports somebody else takes
+// between being found free and being used.
+const startTries = 4
 
 // pass lets a server take a directory over and stops it.
 func (o *Operator) pass(ctx context.Context, v version.Version, dir string, s *datadir.State) error {

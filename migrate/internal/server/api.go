@@ -27,7 +27,12 @@ func (s *Server) Ready(ctx context.Context) error {
 	var last error
 	for {
 		if last = s.ready(ctx); last == nil {
-			return nil
+			select {
+			case <-s.ended: // so it was another one that answered
+				return s.died()
+			default:
+				return nil
+			}
 		}
 		select {
 		case <-s.ended:

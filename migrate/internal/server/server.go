@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -23,8 +24,11 @@ import (
 	"github.com/etcdimg/etcdimg/migrate/internal/version"
 )
 
-// ErrDied is in the error when the server ended by itself.
-var ErrDied = errors.New("etcd ended by itself")
+// Errors that callers may tell apart.
+var (
+	ErrDied      = errors.New("etcd ended by itself")
+	ErrPortTaken = errors.New("its port is in use") // with ErrDied
+)
 
 // Config says which server to run, and on what.
 type Config struct {
@@ -65,11 +69,15 @@ type Server struct {
 // Start starts a server. It returns before it is ready; ctx bounds the
 // starting only, and Stop must be called.
 func Start(ctx context.Context, c Config) (*Server, error) {
-	port, err := choose(c.Port, c.Fixed)
+	host := "127.0.0.1"
+	if !c.Fixed {
+		host = ownLoopback()
+	}
+	port, err := choose(host, c.Port, c.Fixed)
 	if err != nil {
 		return nil, err
 	}
-	peer, err := choose(c.PeerPort, c.Fixed)
+	peer, err := choose(host, c.PeerPort, c.Fixed)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +86,12 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	}
 	s := &Server{
 		config: c,
-		url:    "http://127.0.0.1:" + strconv.Itoa(port),
+		url:    "http://" + net.JoinHostPort(host, strconv.Itoa(port)),
 		http:   &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{Proxy: nil}},
 		output: newTail(),
 		ended:  make(chan struct{}),
 	}
-	s.cmd = exec.Command(c.Binary, arguments(c, s.url, "http://127.0.0.1:"+strconv.Itoa(peer))...)
+	s.cmd = exec.Command(c.Binary, arguments(c, s.url, "http://"+net.JoinHostPort(host, strconv.Itoa(peer)))...)
 	s.cmd.Env = environment(os.Environ(), runtime.GOARCH)
 	s.cmd.Stdout, s.cmd.Stderr = s.output, s.output
 	if c.Inherit != nil {
@@ -112,14 +120,22 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	return s, nil
 }
 
+// ownLoopback is one of the 2^24 loopback addresses, so that two operators on one
+// machine neither take each other's port between finding and using it nor ask
+// each other's server.
+func ownLoopback() string {
+	n := rand.Uint32N(1<<24-2) + 1 // neither the network's nor the broadcast address
+	return net.IPv4(127, byte(n>>16), byte(n>>8), byte(n)).String()
+}
+
 // choose is port where it is free, and else a free one, unless it is fixed.
-func choose(port int, fixed bool) (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+func choose(host string, port int, fixed bool) (int, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		if fixed {
 			return 0, fmt.Errorf("port %d for etcd's steps: %w", port, err)
 		}
-		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
 			return 0, err
 		}
 	}
@@ -258,5 +274,8 @@ func (s *Server) Kill() {
 }
 
 func (s *Server) died() error {
+	if strings.Contains(s.output.String(), "address already in use") {
+		return fmt.Errorf("%w (%w): etcd %s: %v; its last words: %s", ErrDied, ErrPortTaken, s.config.Version, s.err, s.output)
+	}
 	return fmt.Errorf("%w: etcd %s: %v; its last words: %s", ErrDied, s.config.Version, s.err, s.output)
 }
