@@ -81,6 +81,9 @@ func TestTheShortestWayAmongThoseThatWork(t *testing.T) {
 		{"3.5.35", "3.7.3", Facts{Tail: TailOther, Stubborn: true}, "restore 3.7"},
 		{"3.7.3", "3.6.16", Facts{}, "restore 3.6"},
 		{"3.7.3", "3.0.17", Facts{}, "restore 3.0"},
+		{"3.0.17", "3.7.3", Facts{Tail: TailOther, SameIDs: true}, "restore 3.7"},
+		{"3.0.17", "3.6.16", Facts{Tail: TailOther, SameIDs: true}, "run 3.5, mark 3.6"},
+		{"2.3.8", "3.7.3", Facts{Tail: TailOther, V2Keys: true, SameIDs: true}, "convert 3.0, restore 3.7"},
 		{"3.7.3", "2.3.8", Facts{}, "write-v2 2.3"},
 		{"2.3.8", "3.0.17", Facts{Tail: TailOther, V2Keys: true}, "convert 3.0"},
 		{"2.3.8", "3.5.35", Facts{Tail: TailOther, V2Keys: true}, "convert 3.0, run 3.5"},
@@ -108,7 +111,7 @@ func TestEveryStepOfEveryWayIsKnownToWork(t *testing.T) {
 		b := bundle(t, versions...)
 		for _, from := range versions {
 			for _, to := range versions {
-				for _, f := range []Facts{{}, {Tail: TailAttributes}, {Tail: TailOther}, {Tail: TailOther, V2Keys: true}, {Behind: true}, {Tail: TailOther, Behind: true}} {
+				for _, f := range []Facts{{}, {Tail: TailAttributes}, {Tail: TailOther}, {Tail: TailOther, V2Keys: true}, {Behind: true}, {Tail: TailOther, Behind: true}, {Tail: TailOther, SameIDs: true}, {Tail: TailOther, Stubborn: true}} {
 					f.At = stamp(t, from)
 					if v := f.At.Version.Line(); !v.Before(line36) && f.V2Keys || v == line37 && f.Tail != TailClean {
 						continue // no server leaves that
@@ -218,7 +221,7 @@ func FuzzPlan(f *testing.F) {
 			versions = append(versions, target)
 		}
 		b := bundle(t, versions...)
-		facts := Facts{At: stamp(t, catalogue[int(from)%len(catalogue)]), Tail: Tail(tail % 3), V2Keys: keys, Behind: behind}
+		facts := Facts{At: stamp(t, catalogue[int(from)%len(catalogue)]), Tail: Tail(tail % 3), V2Keys: keys, Behind: behind, SameIDs: tail&4 != 0, Stubborn: tail&8 != 0}
 		steps, err := Find(facts, stamp(t, target), b)
 		if err != nil {
 			return
