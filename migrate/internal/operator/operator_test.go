@@ -160,9 +160,53 @@ func TestARestoreIsPutInPlaceAndTheOldDirectoryKept(t *testing.T) {
 	if b, err := os.ReadFile(filepath.Join(backup, "version.txt")); err != nil || string(b) != "3.5.35/etcd3" {
 		t.Errorf("%s, %v", b, err)
 	}
-	if !slices.ContainsFunc(l.said, func(s string) bool { return strings.HasPrefix(s, "not kept: the member's ID") }) {
+	if !slices.ContainsFunc(l.said, func(s string) bool { return strings.HasPrefix(s, "not kept: the raft log") }) {
 		t.Errorf("it did not say what is lost: %q", l.said)
 	}
+}
+
+func TestARestoreKeepsTheIDsThatEtcdWouldMakeAgain(t *testing.T) {
+	says := func(l *lab) bool {
+		return slices.ContainsFunc(l.said, func(s string) bool { return strings.HasPrefix(s, "not kept: the member's ID") })
+	}
+	token := filepath.Join(t.TempDir(), "arguments")
+	record := func(l *lab) {
+		b, err := os.ReadFile(filepath.Join(l.bin, "etcdctl-3.4.26"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.program("etcdctl-3.4.26", `echo "$@" > `+token+"\n"+string(b))
+	}
+	for _, x := range []struct {
+		what  string
+		other bool
+		extra []string
+		token string
+		said  bool
+	}{
+		{"the default token", false, nil, "--initial-cluster-token etcd-cluster", false},
+		{"another token beside it", false, []string{"--initial-cluster-token=mine"}, "--initial-cluster-token etcd-cluster", false},
+		{"IDs of unknown origin", true, nil, "--initial-cluster-token migrate-", true},
+	} {
+		d := from35()
+		d.OtherIDs = x.other
+		l := newLab(t, d)
+		l.options.ExtraArgs = x.extra
+		record(l)
+		if err := l.run("3.4.26/etcd3"); err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(token)
+		if err != nil || !strings.Contains(string(b), x.token) || says(l) != x.said {
+			t.Errorf("%s: %s, %v, said %v", x.what, b, err, says(l))
+		}
+	}
+	// A tool that makes others in spite of all.
+	l := newLab(t, from35())
+	others := filepath.Join(t.TempDir(), "others")
+	datadirtest.Write(t, others, datadirtest.Dir{OtherIDs: true})
+	l.program("etcdctl-3.4.26", `cp -r `+others+` "$6" && cp "$3" "$6"/member/snap/db`)
+	l.refused("3.4.26/etcd3", backend.ErrDiffers, "the member and its cluster were 8e9e05c52164694d and cdf818194e3a8c32")
 }
 
 func TestHowManyBackupsAreKept(t *testing.T) {
@@ -340,7 +384,7 @@ func TestAWayThatNeedsWhatIsNotBundledIsToldWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l.refused("3.7.3/etcd3", plan.ErrNotBundled, "run etcd")
+	l.refused("3.7.3/etcd3", plan.ErrNotBundled, "restore by etcdutl")
 }
 
 func TestOnlyOneAtATime(t *testing.T) {

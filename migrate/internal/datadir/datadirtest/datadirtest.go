@@ -17,10 +17,11 @@ import (
 	"github.com/etcdimg/etcdimg/migrate/internal/wire"
 )
 
-// IDs of the only member and of its cluster.
+// IDs of the only member and of its cluster: what every etcd computes for
+// http://localhost:2380 and its default token.
 const (
-	MemberID  = 0xabc
-	ClusterID = 0xdef
+	MemberID  = 0x8e9e05c52164694d
+	ClusterID = 0xcdf818194e3a8c32
 )
 
 // Key is a key that was written once.
@@ -36,6 +37,7 @@ type Dir struct {
 	Stamp          string // version.txt; "" for none
 	Keys           []Key
 	Auth           bool
+	OtherIDs       bool // ones that no restore makes
 }
 
 // Write makes the directory.
@@ -46,11 +48,15 @@ func Write(t testing.TB, dir string, d Dir) {
 		t.Fatal(err)
 	}
 	index := uint64(len(d.Keys) + 10)
-	s := &raftlog.Snapshot{Term: 2, Index: index, Voters: []uint64{MemberID}, Data: []byte(`{"Root":{"Children":{}}}`)}
-	if err := raftlog.Write(member, MemberID, ClusterID, s); err != nil {
+	id, cluster := uint64(MemberID), uint64(ClusterID)
+	if d.OtherIDs {
+		id, cluster = 0xabc, 0xdef
+	}
+	s := &raftlog.Snapshot{Term: 2, Index: index, Voters: []uint64{id}, Data: []byte(`{"Root":{"Children":{}}}`)}
+	if err := raftlog.Write(member, id, cluster, s); err != nil {
 		t.Fatal(err)
 	}
-	database(t, filepath.Join(member, "snap", "db"), index, d)
+	database(t, filepath.Join(member, "snap", "db"), id, index, d)
 	if d.Stamp != "" {
 		if err := os.WriteFile(filepath.Join(dir, "version.txt"), []byte(d.Stamp), 0o644); err != nil {
 			t.Fatal(err)
@@ -58,7 +64,7 @@ func Write(t testing.TB, dir string, d Dir) {
 	}
 }
 
-func database(t testing.TB, name string, index uint64, d Dir) {
+func database(t testing.TB, name string, id, index uint64, d Dir) {
 	t.Helper()
 	db, err := bbolt.Open(name, 0o600, nil)
 	if err != nil {
@@ -86,8 +92,8 @@ func database(t testing.TB, name string, index uint64, d Dir) {
 		if d.Auth {
 			wrong = append(wrong, put("auth", []byte("authEnabled"), []byte{1}))
 		}
-		m, err := json.Marshal(map[string]any{"id": uint64(MemberID), "name": "n1", "peerURLs": []string{"http://localhost:2380"}})
-		wrong = append(wrong, err, put("members", []byte(strconv.FormatUint(MemberID, 16)), m))
+		m, err := json.Marshal(map[string]any{"id": id, "name": "n1", "peerURLs": []string{"http://localhost:2380"}})
+		wrong = append(wrong, err, put("members", []byte(strconv.FormatUint(id, 16)), m))
 		for i, key := range d.Keys {
 			rev := uint64(i + 2)
 			k := append(binary.BigEndian.AppendUint64(nil, rev), '_')
