@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -126,7 +127,7 @@ func TestInterruptedAnywhere(t *testing.T) {
 }
 
 func killedAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
-	disturbed := 0
+	disturbed, tries := 0, 0
 	for i := range n {
 		f := all[i%len(all)]
 		var after []time.Duration
@@ -135,6 +136,7 @@ func killedAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
 		}
 		child := r.IntN(4) == 0
 		ok := t.Run(fmt.Sprintf("%03d %s to %s", i, f.seeded.version, f.to), func(t *testing.T) {
+			tries++
 			s := f.copy(t)
 			for _, d := range after {
 				cmd := operateAsProgram(s.dir, f.to)
@@ -157,7 +159,7 @@ func killedAnywhere(t *testing.T, r *rand.Rand, all []fixture, n int) {
 			t.Errorf("killed after %v (a program that it runs: %v)", after, child)
 		}
 	}
-	t.Logf("%d runs did not come to their end in %d tries", disturbed, n)
+	t.Logf("%d runs did not come to their end in %d tries", disturbed, tries)
 }
 
 // killChildren kills what the operator runs, if it runs something.
@@ -308,6 +310,28 @@ func TestOnADiskThatIsTooSmall(t *testing.T) {
 			resize(t, s.dir, 2<<30)
 			f.checkDone(t, s)
 		})
+	}
+}
+
+// Operators on one machine neither take each other's ports nor ask each other's
+// servers, though all of them begin with the same port.
+func TestManyOperatorsAtOnce(t *testing.T) {
+	etcdtest.Binaries(t)
+	var all []seeded
+	for range 4 {
+		all = append(all, seed(t, "3.2.32", 20, (*etcdtest.Member).Stop))
+	}
+	var wg sync.WaitGroup
+	for _, s := range all {
+		wg.Go(func() {
+			if out, err := operateAsProgram(s.dir, "3.5.35").CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+	wg.Wait()
+	for _, s := range all {
+		checkShown(t, s, "3.5.35")
 	}
 }
 
