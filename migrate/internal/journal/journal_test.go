@@ -402,3 +402,26 @@ func FuzzJournal(f *testing.F) {
 		}
 	})
 }
+
+// A step may lead less far than it was to; version.txt says how far it led.
+func TestAStepThatDidNotLeadAsFarAsItWasTo(t *testing.T) {
+	variants(t, func(t *testing.T, p *place) {
+		j := p.open()
+		if err := j.Begin(stampA, stampC); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Prepare(stampC); err != nil {
+			t.Fatal(err)
+		}
+		p.fill(j.Next(), "B")
+		if err := j.Reached(stampB); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Commit("B"); err != nil {
+			t.Fatal(err)
+		}
+		if data, stamp := p.content(); data != "B" || stamp != stampB.String() || p.open().Record().At != stampB {
+			t.Errorf("%s, %s, %+v", data, stamp, p.open().Record())
+		}
+	})
+}
