@@ -84,8 +84,8 @@ func (l *Layout) Tags() []string {
 	return tags
 }
 
-// Resolve finds the image or index of a tag, or of a digest. Without either it
-// is the only one of the layout.
+// Resolve finds the image or index of a tag, or of a digest, which an index may
+// have within. Without either it is the only one of the layout.
 func (l *Layout) Resolve(reference string) (v1.Descriptor, error) {
 	var found []v1.Descriptor
 	for _, d := range l.top.Manifests {
@@ -104,6 +104,20 @@ func (l *Layout) Resolve(reference string) (v1.Descriptor, error) {
 		return v1.Descriptor{}, fmt.Errorf("the layout has %d images: name one of its tags: %s", len(found), strings.Join(l.Tags(), ", "))
 	case reference == "":
 		return v1.Descriptor{}, fmt.Errorf("the layout has no image: %w", ErrNotThere)
+	}
+	for _, d := range l.top.Manifests {
+		if !d.MediaType.IsIndex() || !l.isImage(d) {
+			continue
+		}
+		m, err := l.index(d)
+		if err != nil {
+			return v1.Descriptor{}, err
+		}
+		for _, child := range m.Manifests {
+			if child.Digest.String() == reference {
+				return child, nil
+			}
+		}
 	}
 	return v1.Descriptor{}, fmt.Errorf("%s: %w: its tags are %s", reference, ErrNotThere, strings.Join(l.Tags(), ", "))
 }

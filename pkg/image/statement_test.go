@@ -73,6 +73,11 @@ func TestStatementsAreReferrersInALayout(t *testing.T) {
 			t.Errorf("%q is %v, %v; want the index", reference, d.Digest, err)
 		}
 	}
+	for _, img := range imagesOf(t, x) {
+		if d, err := l.Resolve(digestOf(t, img).String()); err != nil || d.Digest != digestOf(t, img) || d.Platform == nil {
+			t.Errorf("the image %s is %v, %v", digestOf(t, img), d, err)
+		}
+	}
 	for digest, want := range map[v1.Hash][]image.Statement{
 		statements[0].Subject.Digest: statements[:1],
 		digestOf(t, x):               statements[1:],
