@@ -91,7 +91,7 @@ func (d *debianPackages) unpack(ctx context.Context, pins []lock.Package) ([]*de
 }
 
 func (d *debianPackages) ruleOptions(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, set lock.Debian) (debian.RuleOptions, error) {
-	o := debian.RuleOptions{Arch: set.Arch, Slim: p.Contents.Slim, Day: passwordDay(t, d.epoch), Store: d.store}
+	o := debian.RuleOptions{Arch: set.Arch, Slim: p.Contents.Slim, Exclude: p.Contents.Exclude, Day: passwordDay(t, d.epoch), Store: d.store}
 	var err error
 	if o.Sources, err = debian.RuntimeSources(p.Contents.RuntimeRepositories, l.Suites, set); err != nil {
 		return o, fmt.Errorf("contents.runtime-repositories: %w", err)

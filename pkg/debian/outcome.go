@@ -69,7 +69,7 @@ func (o outcome) ifDirectory() outcome {
 }
 
 func (o outcome) make(r *ruleRun) error {
-	if r.opts.Slim && dropped(o.path, o.kind) || o.in && !r.hasParent(o.path) {
+	if r.opts.drops(o.path, o.kind) || o.in && !r.hasParent(o.path) {
 		return nil
 	}
 	origin := r.origin()

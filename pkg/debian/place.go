@@ -18,11 +18,7 @@ const firstPlaced = "base-files"
 func Place(tree Tree, pkgs []*Package, opts RuleOptions) error {
 	for _, p := range placing(pkgs) {
 		moved := diverted(rules, pkgs, p.Name, opts.debianArch())
-		entries := p.Entries
-		if opts.Slim {
-			entries = Slim(entries)
-		}
-		for _, e := range entries {
+		for _, e := range opts.Keep(p.Entries) {
 			if to, ok := moved[e.Path]; ok && e.Type != rootfs.Dir {
 				e.Path = to
 			}

@@ -148,13 +148,18 @@ var dpkgInContainer = []outcome{
 	executable("/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n"),
 }
 
-// applySlimConfig has dpkg leave out of later packages what a slim image has
-// left out of its own.
-func applySlimConfig(r *ruleRun) error {
+// applyPathConfig has dpkg leave out of later packages what the image has left
+// out of its own.
+func applyPathConfig(r *ruleRun) error {
 	var b strings.Builder
-	for _, dir := range slimmed {
-		b.WriteString("path-exclude " + dir + "*\n")
+	if r.opts.Slim {
+		for _, dir := range slimmed {
+			b.WriteString("path-exclude " + dir + "*\n")
+		}
+		b.WriteString("path-include /usr/share/doc/*/copyright\npath-include /usr/share/locale/locale.alias\n")
 	}
-	b.WriteString("path-include /usr/share/doc/*/copyright\npath-include /usr/share/locale/locale.alias\n")
+	for _, pattern := range r.opts.Exclude {
+		b.WriteString("path-exclude " + pattern + "\n")
+	}
 	return text("/etc/dpkg/dpkg.cfg.d/docker", b.String()).make(r)
 }

@@ -22,6 +22,7 @@ type Tree interface {
 type RuleOptions struct {
 	Arch         string        // GOARCH of the image
 	Slim         bool          // no documentation, manual pages, translations
+	Exclude      []string      // patterns of paths to leave out of packages, as dpkg's path-exclude
 	Day          int           // when every password "was changed", shadow(5): days since 1970
 	Sources      []Source      // where apt in the image finds packages; none: its sources stay as they are
 	Keys         [][]byte      // keyring files that Sources may be signed by, beside Debian's

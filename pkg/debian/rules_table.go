@@ -176,9 +176,9 @@ var rules = []rule{
 		apply: applyDatabase,
 	},
 	{
-		makes: "dpkg's settings for a slim image",
-		when:  func(r *ruleRun) bool { return r.opts.Slim && r.find("dpkg") != nil },
-		apply: applySlimConfig,
+		makes: "dpkg's settings for an image that leaves files out",
+		when:  func(r *ruleRun) bool { return (r.opts.Slim || len(r.opts.Exclude) > 0) && r.find("dpkg") != nil },
+		apply: applyPathConfig,
 	},
 	{
 		makes: "the package list that scanners read where there is no dpkg",

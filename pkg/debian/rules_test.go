@@ -14,12 +14,15 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
 )
 
+// slim leaves documentation out.
+var slim = debian.RuleOptions{Slim: true}
+
 // tree unpacks packages into a new tree.
 func tree(t *testing.T, pkgs ...*debian.Package) *rootfs.Tree {
 	t.Helper()
 	out := rootfs.New()
 	for _, p := range pkgs {
-		for _, e := range debian.Slim(p.Entries) {
+		for _, e := range slim.Keep(p.Entries) {
 			if err := out.Add(e); err != nil {
 				t.Fatal(err)
 			}

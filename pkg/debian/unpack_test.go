@@ -265,11 +265,41 @@ d 0755 0:0 /usr/share/lintian/overrides
 f 0644 0:0 /usr/bin/man-link
 h 0644 0:0 /usr/bin/man-link-2 -> /usr/bin/man-link
 `
-	slim := debian.Slim(p.Entries)
-	if got := describe(slim); got != want {
+	kept := slim.Keep(p.Entries)
+	if got := describe(kept); got != want {
 		t.Errorf("got\n%s", got)
 	}
-	if got := read(t, slim[13].Content); got != "man" {
+	if got := read(t, kept[13].Content); got != "man" {
 		t.Errorf("a link to a dropped file holds %q", got)
+	}
+}
+
+func TestKeepLeavesOutWhatPatternsName(t *testing.T) {
+	entries := []rootfs.Entry{
+		{Path: "/usr/lib/a", Type: rootfs.Dir},
+		{Path: "/usr/lib/a/gconv", Type: rootfs.Dir},
+		{Path: "/usr/lib/a/gconv/UTF-32.so", Type: rootfs.File},
+		{Path: "/usr/lib/a/gconv/sub/x", Type: rootfs.File},
+		{Path: "/usr/lib/a/gconvert", Type: rootfs.File},
+		{Path: "/usr/bin/iconv", Type: rootfs.File},
+		{Path: "/usr/bin/iconv-2", Type: rootfs.Hardlink, Link: "/usr/bin/iconv"},
+	}
+	for _, c := range []struct{ patterns, want string }{
+		{"/usr/lib/*/gconv/*", "/usr/lib/a /usr/lib/a/gconvert /usr/bin/iconv /usr/bin/iconv-2"},
+		{"/usr/lib/a/gconv/UTF-32.so", "/usr/lib/a /usr/lib/a/gconv /usr/lib/a/gconv/sub/x /usr/lib/a/gconvert /usr/bin/iconv /usr/bin/iconv-2"},
+		{"/usr/lib/* /usr/bin/iconv", "/usr/bin/iconv-2"},
+		{"*.so", "/usr/lib/a /usr/lib/a/gconv /usr/lib/a/gconv/sub/x /usr/lib/a/gconvert /usr/bin/iconv /usr/bin/iconv-2"},
+		{"/usr/lib/a/gcon", "/usr/lib/a /usr/lib/a/gconv /usr/lib/a/gconv/UTF-32.so /usr/lib/a/gconv/sub/x /usr/lib/a/gconvert /usr/bin/iconv /usr/bin/iconv-2"},
+	} {
+		var got []string
+		for _, e := range (debian.RuleOptions{Exclude: strings.Fields(c.patterns)}).Keep(entries) {
+			got = append(got, e.Path)
+			if e.Type == rootfs.Hardlink && strings.Contains(c.patterns, "iconv") {
+				t.Errorf("%s: a hard link to a file that is left out", c.patterns)
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s keeps %v, want %s", c.patterns, got, c.want)
+		}
 	}
 }

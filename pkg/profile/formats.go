@@ -91,6 +91,11 @@ var formats = map[string]format{
 			return "", ""
 		},
 	},
+	"path-pattern": {
+		pattern: regexp.MustCompile(`^/[^\x00-\x20\x7f?\[\]]*$`),
+		is:      "a pattern of absolute paths",
+		write:   "begin it with /, and let * stand for whatever differs: no spaces, ? or [ ]",
+	},
 	"local": {
 		pattern: regexp.MustCompile(`^[^\x00]+$`),
 		is:      "a local path",

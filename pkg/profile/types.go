@@ -60,6 +60,7 @@ type Contents struct {
 	Keyring             []string `json:"keyring,omitempty" format:"local" doc:"More OpenPGP keys that may sign archives, by path relative to the profile."`
 	Packages            []string `json:"packages,omitempty" format:"package" doc:"Packages: NAME, NAME=VERSION, !NAME to leave one out although something depends on it, @essential or @required for a base. Quote what begins with ! or @."`
 	Slim                bool     `json:"slim,omitempty" doc:"Leave out documentation, manual pages and locales; licences stay."`
+	Exclude             []string `json:"exclude,omitempty" format:"path-pattern" doc:"Paths to leave out of packages, as dpkg's path-exclude: * stands for anything, slashes too."`
 	RuntimeRepositories []string `json:"runtime-repositories,omitempty" format:"repository" doc:"apt sources inside the image; the pinned snapshot by default."`
 	Files               []File   `json:"files,omitempty" doc:"Local files to put into the image."`
 }
