@@ -21,8 +21,8 @@ type pin struct {
 	Toolchain string            `json:"toolchain"`
 	Packages  map[string]string `json:"packages"`
 	Variables map[string]string `json:"variables"`
-	GoMod     string            `json:"goMod"`
-	GoSum     string            `json:"goSum"`
+	GoMod     text              `json:"goMod"`
+	GoSum     text              `json:"goSum"`
 	Edits     []struct {
 		Module  string `json:"module"`
 		Version string `json:"version"`
@@ -30,12 +30,24 @@ type pin struct {
 		Files   []struct {
 			Path    string `json:"path"`
 			Changes []struct {
-				Old        string `json:"old"`
-				Occurrence int    `json:"occurrence"`
-				New        string `json:"new"`
+				Old        text `json:"old"`
+				Occurrence int  `json:"occurrence"`
+				New        text `json:"new"`
 			} `json:"changes"`
 		} `json:"files"`
 	} `json:"edits"`
+}
+
+// text is a string, or an array of lines that each have an end.
+type text string
+
+func (t *text) UnmarshalJSON(b []byte) error {
+	var lines []string
+	if json.Unmarshal(b, &lines) == nil {
+		*t = text(strings.Join(lines, "\n") + "\n")
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(t))
 }
 
 // lines measures a build of several etcd lines for one architecture, layers
@@ -84,9 +96,9 @@ func (b *workbench) lines(ctx context.Context, versions []string) ([]row, error)
 // lockLines writes a profile of all programs of some versions, without layers
 // of anything else, and returns what etcdimg pins for it.
 func (b *workbench) lockLines(ctx context.Context, profile string, versions []string) ([]pin, error) {
-	text := fmt.Sprintf("etcd: {versions: [%s], binaries: [etcd, etcdctl, etcdutl], toolchain: %s}\narchs: [%s]\nlayering: {budget: 32, compression: zstd}\n",
+	yaml := fmt.Sprintf("etcd: {versions: [%s], binaries: [etcd, etcdctl, etcdutl], toolchain: %s}\narchs: [%s]\nlayering: {budget: 32, compression: zstd}\n",
 		strings.Join(versions, ", "), b.profile.Etcd.Toolchain, runtime.GOARCH)
-	if err := os.WriteFile(profile, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(profile, []byte(yaml), 0o644); err != nil {
 		return nil, err
 	}
 	cache := map[string]string{"ETCDIMG_CACHE": filepath.Join(b.root, "lines-lock")}
@@ -126,8 +138,8 @@ func (b *workbench) plainBuild(ctx context.Context, dir string, p pin) (*process
 	if err := os.MkdirAll(module, 0o755); err != nil {
 		return nil, err
 	}
-	for name, text := range map[string]string{"go.mod": p.GoMod, "go.sum": p.GoSum} {
-		if err := os.WriteFile(filepath.Join(module, name), []byte(text), 0o644); err != nil {
+	for name, content := range map[string]text{"go.mod": p.GoMod, "go.sum": p.GoSum} {
+		if err := os.WriteFile(filepath.Join(module, name), []byte(content), 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -172,12 +184,12 @@ func (b *workbench) edit(ctx context.Context, module string, env map[string]stri
 		}
 		for _, f := range e.Files {
 			file := filepath.Join(to, filepath.FromSlash(f.Path))
-			text, err := os.ReadFile(file)
+			content, err := os.ReadFile(file)
 			if err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
 			for _, c := range f.Changes {
-				text = []byte(replaceNth(string(text), c.Old, c.New, c.Occurrence))
+				content = []byte(replaceNth(string(content), string(c.Old), string(c.New), c.Occurrence))
 			}
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 				return err
@@ -186,7 +198,7 @@ func (b *workbench) edit(ctx context.Context, module string, env map[string]stri
 			if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err
 			}
-			if err := os.WriteFile(file, text, 0o644); err != nil {
+			if err := os.WriteFile(file, content, 0o644); err != nil {
 				return err
 			}
 		}

@@ -28,7 +28,7 @@ func main() {
 	runs := flag.Int("runs", 5, "how often to measure the quick builds; medians are shown")
 	cold := flag.Bool("cold", true, "measure cold builds, too")
 	only := flag.String("only", "", "measure one part only: migrate or lines")
-	lines := flag.String("lines", "3.7.3,3.6.16,3.5.35,3.4.26,3.3.27,3.2.32,3.1.20,3.0.17,2.3.8", "the etcd versions whose cold builds are measured together")
+	lines := flag.String("lines", "3.7.3,3.6.16,3.5.35,3.4.26,3.3.27,3.2.32,3.1.20,3.0.17,2.3.8", "the etcd versions whose cold builds are measured together, one from 3.5 on first")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
