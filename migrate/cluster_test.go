@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/etcdimg/etcdimg/migrate/internal/etcdtest"
 )
@@ -336,4 +337,60 @@ func TestAClusterGoesThroughEveryLine(t *testing.T) {
 	}
 	c.checkMembers()
 	c.stopAll()
+}
+
+// TestACureCutShortIsDoneAgain kills the operator, and with it the server that
+// takes v2 requests out of a member's log, at random moments.
+func TestACureCutShortIsDoneAgain(t *testing.T) {
+	t.Parallel()
+	v36 := version(t, "3.6")
+	c := newTrio(t).new(version(t, "3.4"))
+	want := c.members[0].Seed(30)
+	for _, m := range c.members {
+		httpHealth(t, m)
+	}
+	c.roll(version(t, "3.5"))
+	c.stopAll()
+	old := slices.Clone(c.dirs)
+	arguments := func(i int) []string {
+		return slices.Concat([]string{"--bin-dir", etcdtest.Binaries(t), "--data-dir", c.dirs[i], "--target-version", v36, "--target-storage", "etcd3"}, c.flags(i, nil))
+	}
+	c.dirs[0] = copyDir(t, old[0])
+	begun := time.Now()
+	if out, err := program(arguments(0)...).CombinedOutput(); err != nil || !strings.Contains(string(out), "kind=cure") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	took := time.Since(begun)
+	tries := 3
+	if etcdtest.All() {
+		tries = 60
+	}
+	r := newRand(t)
+	cut := 0
+	for try := range tries {
+		i := try % 3
+		c.dirs[i] = copyDir(t, old[i])
+		cmd := program(arguments(i)...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		at := time.Duration(r.Int64N(int64(took) + 1))
+		timer := time.AfterFunc(at, func() { _ = cmd.Process.Kill() }) // it may have ended
+		if cmd.Wait() != nil {
+			cut++
+		}
+		timer.Stop()
+		if code, log := c.operate(i, v36); code != 0 {
+			t.Fatalf("try %d, killed after %s: exit %d\n%s", try, at, code, log)
+		}
+		if try%3 == 2 && (try == tries-1 || try%30 == 29) {
+			c.startAll(v36)
+			c.same(want)
+			c.stopAll()
+		}
+	}
+	t.Logf("%d of %d were cut short", cut, tries)
+	if cut == 0 {
+		t.Error("no kill came in time")
+	}
 }
