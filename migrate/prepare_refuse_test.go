@@ -143,6 +143,12 @@ func TestOnlyOneDatabaseOfOneClusterIsTaken(t *testing.T) {
 	refuses("a file that was changed", 0, "its digest is")
 	flip(t, file)
 
+	damaged := copyDir(t, c.dirs[0])
+	if err := os.RemoveAll(filepath.Join(damaged, "member", "wal")); err != nil {
+		t.Fatal(err)
+	}
+	refuses("a damaged directory", 0, "move its member directory", "--data-dir", damaged)
+
 	// A member that went on after all.
 	later := newTrio(t)
 	copy(later.peers, c.peers)

@@ -182,7 +182,11 @@ func (a *applying) lookAt() (*datadir.State, error) {
 	if err == nil && len(entries) == 0 {
 		return &datadir.State{Dir: a.dir, Empty: true}, nil
 	}
-	return a.look()
+	s, err := a.look()
+	if err != nil && !errors.Is(err, datadir.ErrRunning) {
+		return nil, fmt.Errorf("%w; if it is to be replaced all the same, move its member directory and version.txt away", err)
+	}
+	return s, err
 }
 
 // already ends what is left of an earlier run, if this member is made already.
