@@ -14,7 +14,7 @@ import (
 func newAttestCommand() *cobra.Command {
 	var f signFlags
 	var r registryFlags
-	var kind, predicate string
+	var kind, file string
 	cmd := &cobra.Command{
 		Use:   "attest IMAGE",
 		Short: "Sign a statement about an image: an SBOM, a provenance, a VEX",
@@ -32,30 +32,23 @@ the index and of every image, is attested.`,
 	cmd.Flags().Lookup("recursive").Usage = "attest about the images of an index too"
 	r.register(cmd)
 	cmd.Flags().StringVar(&kind, "type", "", "what the predicate is: spdxjson, cyclonedx, slsaprovenance1, openvex or a URI")
-	cmd.Flags().StringVar(&predicate, "predicate", "", "file with the predicate (JSON)")
+	cmd.Flags().StringVar(&file, "predicate", "", "file with the predicate (JSON)")
 	identity := cmd.Flags().String("identity", "", "name of the image, for a layout that has none (default the directory's)")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkOutput(cmd, *output, "text", "json"); err != nil {
 			return err
 		}
-		if (kind == "") != (predicate == "") {
+		if (kind == "") != (file == "") {
 			return usagef(cmd, "--type and --predicate belong together")
 		}
 		var given []sign.Statement
-		if predicate != "" {
-			uri, err := policy.PredicateType(kind)
+		if file != "" {
+			st, err := predicate(cmd, kind, file)
 			if err != nil {
-				return usagef(cmd, "--type: %w", err)
+				return err
 			}
-			b, err := readBounded(predicate)
-			if err != nil {
-				return fmt.Errorf("--predicate: %w", err)
-			}
-			if err := policy.CheckPredicate(uri, b); err != nil {
-				return fmt.Errorf("%s is no %s: %w", predicate, kind, err)
-			}
-			given = append(given, sign.Statement{PredicateType: uri, Predicate: b})
+			given = append(given, st)
 		}
 		signer, format, err := f.signer(cmd)
 		if err != nil {
@@ -76,6 +69,22 @@ the index and of every image, is attested.`,
 		return printMade(cmd.OutOrStdout(), all, *output)
 	}
 	return cmd
+}
+
+// predicate reads what is to be attested, and holds it against its kind.
+func predicate(cmd *cobra.Command, kind, file string) (sign.Statement, error) {
+	uri, err := policy.PredicateType(kind)
+	if err != nil {
+		return sign.Statement{}, usagef(cmd, "--type: %w", err)
+	}
+	b, err := readBounded(file)
+	if err != nil {
+		return sign.Statement{}, fmt.Errorf("reading the predicate: %w", err)
+	}
+	if err := policy.CheckPredicate(uri, b); err != nil {
+		return sign.Statement{}, fmt.Errorf("%s is no %s: %w", file, kind, err)
+	}
+	return sign.Statement{PredicateType: uri, Predicate: b}, nil
 }
 
 // attest signs the given statements, or without any those that lie beside each

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,12 +9,15 @@ import (
 	"runtime"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
 
 	"github.com/etcdimg/etcdimg/pkg/build"
 	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/image"
 	"github.com/etcdimg/etcdimg/pkg/profile"
+	"github.com/etcdimg/etcdimg/pkg/publish"
+	"github.com/etcdimg/etcdimg/pkg/sign"
 )
 
 // pipelineFlags are the flags of every command that builds images.
@@ -61,6 +65,7 @@ func (f *pipelineFlags) load(cmd *cobra.Command, path string) (p, tagged *profil
 // buildFlags are the flags of the build command.
 type buildFlags struct {
 	pipelineFlags
+	signFlags
 	out     string
 	tags    []string
 	output  string
@@ -81,7 +86,9 @@ func newBuildCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1),
 	}
 	cmd.Flags().StringVarP(&f.out, "out", "o", "", "where to write: a directory (OCI layout), or a file that ends in .tar (for docker load, podman load, skopeo) (default dist/<profile>)")
-	f.register(cmd)
+	f.pipelineFlags.register(cmd)
+	f.signFlags.register(cmd)
+	f.registerVEX(cmd)
 	cmd.Flags().StringSliceVarP(&f.tags, "tag", "t", nil, "TAG or NAME:TAG in place of the profile's tag (repeatable)")
 	cmd.Flags().StringVar(&f.sbomDir, "sbom-dir", "", "write SBOMs and provenance into this directory too, as files")
 	cmd.Flags().BoolVar(&f.bare, "bare", false, "leave SBOMs and provenance out of the layout, for tools that take one of a single entry (crane push)")
@@ -121,6 +128,13 @@ func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
 		f.out = filepath.Join("dist", strings.TrimSuffix(base, filepath.Ext(base)))
 	}
 	archive := strings.HasSuffix(f.out, ".tar")
+	if f.wanted() && (archive || f.bare) {
+		return usagef(cmd, "signatures go into a layout: leave --bare out, and name no archive with -o, or sign later with etcdimg sign")
+	}
+	signing, err := f.signing(cmd)
+	if err != nil {
+		return err
+	}
 	var describe []build.Describer
 	if f.sbomDir != "" || !f.bare && !archive {
 		describe = describers()
@@ -140,7 +154,27 @@ func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
 	if err != nil {
 		return err
 	}
+	if signing != nil {
+		if err := signLayout(cmd.Context(), signing, f.out, name.Repository, result); err != nil {
+			return err
+		}
+	}
 	return printBuild(cmd.OutOrStdout(), buildReport{result, f.out, name.Tags}, f.output)
+}
+
+// signLayout signs what was built in the layout that it was written to.
+func signLayout(ctx context.Context, signing *publish.Signing, dir, identity string, r *build.Result) error {
+	place, err := sign.Layout(dir, identity)
+	if err != nil {
+		return err
+	}
+	digests := []v1.Descriptor{r.Descriptor}
+	for _, i := range r.Images {
+		digests = append(digests, i.Descriptor)
+	}
+	signing.Statements = r.Statements
+	_, err = signing.In(ctx, place, digests)
+	return err
 }
 
 // run builds a profile's images, has them described, and hands them to write,

@@ -59,6 +59,7 @@ credential helpers.`,
 	f.pipelineFlags.register(cmd)
 	f.registryFlags.register(cmd)
 	f.signFlags.register(cmd)
+	f.registerVEX(cmd)
 	cmd.Flags().StringSliceVarP(&f.tags, "tag", "t", nil, "TAG that shall name the image too, in every repository (repeatable)")
 	cmd.Flags().BoolVar(&f.byDigest, "by-digest", false, "push the images alone, without an index and without a tag")
 	cmd.Flags().BoolVar(&f.signFirst, "sign-then-tag", false, "sign before the tags move, not after")
@@ -85,12 +86,12 @@ func runPublish(cmd *cobra.Command, source string, refs []string, f publishFlags
 		return err
 	}
 	req := publish.Request{ByDigest: f.byDigest, SignFirst: f.signFirst}
-	var signing *publish.Signing
-	if f.wanted() {
-		signing = &publish.Signing{Client: client, Recursive: f.recursive}
-		if signing.Signer, signing.Format, err = f.signer(cmd); err != nil {
-			return err
-		}
+	signing, err := f.signing(cmd)
+	if err != nil {
+		return err
+	}
+	if signing != nil {
+		signing.Client = client
 		req.Signer = signing
 	} else if f.signFirst {
 		return usagef(cmd, "--sign-then-tag: with what? name a key with --key, or a certificate authority with --fulcio-url")

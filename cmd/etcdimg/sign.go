@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/etcdimg/etcdimg/pkg/publish"
 	"github.com/etcdimg/etcdimg/pkg/sign"
 )
 
@@ -19,6 +20,7 @@ type signFlags struct {
 	recursive bool
 	services  sign.Services
 	token     string
+	vex       string
 }
 
 func (f *signFlags) register(cmd *cobra.Command) {
@@ -29,6 +31,32 @@ func (f *signFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.services.Timestamp, "timestamp-url", "", "have signatures stamped by the timestamp authority at this address")
 	cmd.Flags().StringVar(&f.services.Rekor, "rekor-url", "", "write signatures to the transparency log at this address")
 	cmd.Flags().StringVar(&f.token, "identity-token", "", "file with the token (OIDC) for the certificate authority, in place of $"+tokenVariable)
+}
+
+// registerVEX adds the flag for what is said at the time of signing.
+func (f *signFlags) registerVEX(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.vex, "vex", "", "file with an OpenVEX document to attest about everything that is signed")
+}
+
+// signing is how to sign what a command makes; nil if nothing is to be signed.
+func (f *signFlags) signing(cmd *cobra.Command) (*publish.Signing, error) {
+	if !f.wanted() {
+		if f.vex != "" {
+			return nil, usagef(cmd, "--vex is attested: name a key with --key, or a certificate authority with --fulcio-url")
+		}
+		return nil, nil
+	}
+	s := &publish.Signing{Recursive: f.recursive}
+	if f.vex != "" {
+		st, err := predicate(cmd, "openvex", f.vex)
+		if err != nil {
+			return nil, err
+		}
+		s.Everywhere = append(s.Everywhere, st)
+	}
+	var err error
+	s.Signer, s.Format, err = f.signer(cmd)
+	return s, err
 }
 
 // tokenVariable names the environment variable with an identity token, as

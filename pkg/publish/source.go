@@ -93,37 +93,33 @@ type Signing struct {
 	Client     *registry.Client
 	Signer     *sign.Signer
 	Format     sign.Format
-	Recursive  bool // the images of an index too
-	Statements []image.Statement
+	Recursive  bool              // the images of an index too
+	Statements []image.Statement // attested about their subjects
+	Everywhere []sign.Statement  // attested about every digest that is signed
 }
 
 // Sign signs the digests, the first of which is the index if there is one.
 func (s *Signing) Sign(ctx context.Context, repo name.Repository, digests []v1.Descriptor) ([]sign.Made, error) {
-	return SignIn(ctx, sign.Repository(s.Client, repo), s.Signer, s.Format, s.Statements, s.chosen(digests))
+	return s.In(ctx, sign.Repository(s.Client, repo), digests)
 }
 
-func (s *Signing) chosen(digests []v1.Descriptor) []v1.Descriptor {
+// In signs digests wherever they are. The client is for registries only.
+func (s *Signing) In(ctx context.Context, p sign.Place, digests []v1.Descriptor) ([]sign.Made, error) {
 	if !s.Recursive && len(digests) > 0 && digests[0].MediaType.IsIndex() {
-		return digests[:1]
+		digests = digests[:1]
 	}
-	return digests
-}
-
-// SignIn signs digests wherever they are, and attests what statements say
-// about them.
-func SignIn(ctx context.Context, p sign.Place, signer *sign.Signer, f sign.Format, statements []image.Statement, digests []v1.Descriptor) ([]sign.Made, error) {
 	var all []sign.Made
 	for _, d := range digests {
-		made, err := signer.Sign(ctx, p, d, f)
+		made, err := s.Signer.Sign(ctx, p, d, s.Format)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, made)
-		about := About(statements, d.Digest)
+		about := append(About(s.Statements, d.Digest), s.Everywhere...)
 		if len(about) == 0 {
 			continue
 		}
-		attested, err := signer.Attest(ctx, p, d, about, f)
+		attested, err := s.Signer.Attest(ctx, p, d, about, s.Format)
 		if err != nil {
 			return nil, err
 		}
