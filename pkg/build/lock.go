@@ -88,8 +88,8 @@ func (e *MismatchError) Error() string {
 // etcdimg makes. Its error for a profile that changed since is a
 // *MismatchError, which names every key.
 func Match(p *profile.Profile, l *lock.Lock) error {
-	if l.FormatVersion != lock.FormatVersion {
-		return formatError(l.FormatVersion)
+	if err := Supported(l.FormatVersion); err != nil {
+		return err
 	}
 	e := &MismatchError{}
 	if l.Profile != p.Digest() {
@@ -123,9 +123,12 @@ func Match(p *profile.Profile, l *lock.Lock) error {
 	return nil
 }
 
-// formatError says that an image format can not be made.
-func formatError(format int) error {
-	if format > lock.FormatVersion {
+// Supported says of an image format why it can not be made, nil if it can.
+func Supported(format int) error {
+	switch {
+	case format == lock.FormatVersion:
+		return nil
+	case format > lock.FormatVersion:
 		return fmt.Errorf("the lock is for image format %d, and this etcdimg makes formats up to %d: use a newer etcdimg", format, lock.FormatVersion)
 	}
 	return fmt.Errorf("the lock is for image format %d, which this etcdimg, of format %d, can not make any more: use the etcdimg that made the lock, or lock again for an image of other bytes", format, lock.FormatVersion)
