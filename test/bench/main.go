@@ -53,6 +53,7 @@ func bench(ctx context.Context, runs int, cold bool, only string, lines []string
 	var rows []row
 	steps := []func(context.Context) ([]row, error){
 		func(ctx context.Context) ([]row, error) { return b.warm(ctx, runs) },
+		func(ctx context.Context) ([]row, error) { return b.locks(ctx, runs) },
 		b.sizes,
 		func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) },
 		func(ctx context.Context) ([]row, error) { return b.migrate(ctx, runs) },
