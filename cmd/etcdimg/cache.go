@@ -249,7 +249,7 @@ type selector func(*build.Builder, *profile.Profile, *lock.Lock) (cache.Selectio
 func exported(b *build.Builder, p *profile.Profile, l *lock.Lock) (cache.Selection, error) {
 	s, err := b.Inputs(l, p.Archs)
 	if err != nil {
-		err = fmt.Errorf("%s: %w\nfetch it first: etcdimg fetch %s", p.File(), err, p.File())
+		err = fmt.Errorf("%s: %w\nfetch it first: etcdimg fetch %s", argOf(p), err, argOf(p))
 	}
 	return s, err
 }

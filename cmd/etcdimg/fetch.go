@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -71,7 +72,7 @@ func runFetch(cmd *cobra.Command, paths, archNames []string, f inputFlags) error
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%-8s %s: %d files are in the cache\n", "fetched", p.File(), len(found.Blobs))
+		fmt.Fprintf(cmd.OutOrStdout(), "%-8s %s: %d files are in the cache\n", "fetched", argOf(p), len(found.Blobs))
 	}
 	return nil
 }
@@ -89,6 +90,9 @@ func loadAll(paths []string) ([]*profile.Profile, error) {
 			}
 			return os.ReadFile(name)
 		})
+		if errors.Is(err, fs.ErrNotExist) {
+			p, err = loadProfile(path) // one of those that come with etcdimg, or none
+		}
 		if err != nil {
 			failed[path] = err
 			continue

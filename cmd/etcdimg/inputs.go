@@ -99,5 +99,5 @@ func (f *inputFlags) remedy(err error, p *profile.Profile) error {
 	if err == nil || !f.offline {
 		return err
 	}
-	return fmt.Errorf("%w\n--offline rules the network out: where there is one, run etcdimg fetch %s", err, p.File())
+	return fmt.Errorf("%w\n--offline rules the network out: where there is one, run etcdimg fetch %s", err, argOf(p))
 }

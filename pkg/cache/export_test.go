@@ -18,8 +18,8 @@ import (
 func filled(t *testing.T) (*cache.Cache, cache.Selection) {
 	t.Helper()
 	c := openCache(t, t.TempDir())
-	s := cache.Selection{Blobs: []string{put(t, c, "hello"), put(t, c, "world")}, Records: []cache.RecordName{{Kind: "work", Key: key}}}
-	if err := c.WriteRecord("work", key, "done"); err != nil {
+	s := cache.Selection{Blobs: []string{put(t, c, "hello"), put(t, c, "world")}, Records: []cache.RecordName{{Kind: "thing", Key: key}}}
+	if err := c.WriteRecord("thing", key, "done"); err != nil {
 		t.Fatal(err)
 	}
 	return c, s
@@ -54,7 +54,7 @@ func TestAnExportIsTheSameBytesInAnyOrder(t *testing.T) {
 		t.Error("what was imported gives another export")
 	}
 	var got string
-	if err := other.ReadRecord("work", key, &got); err != nil || got != "done" {
+	if err := other.ReadRecord("thing", key, &got); err != nil || got != "done" {
 		t.Errorf("the record is %q, %v", got, err)
 	}
 }
@@ -69,7 +69,7 @@ func TestAnExportOfWhatIsMissingOrDamagedFails(t *testing.T) {
 	if _, err := again.Export(t.Context(), io.Discard, s); !errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("error: %v", err)
 	}
-	s = cache.Selection{Records: []cache.RecordName{{Kind: "work", Key: otherKey}}}
+	s = cache.Selection{Records: []cache.RecordName{{Kind: "thing", Key: otherKey}}}
 	if _, err := c.Export(t.Context(), io.Discard, s); !errors.Is(err, cache.ErrNotFound) {
 		t.Errorf("error: %v", err)
 	}
@@ -114,7 +114,7 @@ func TestNothingButAWholeExportIsImported(t *testing.T) {
 		"another tar":       {tarOf(t, "hello", "x"), "no export"},
 		"a newer form":      {tarOf(t, "etcdimg-cache", "2\n"), "newer etcdimg"},
 		"a damaged blob":    {tarOf(t, "etcdimg-cache", "1\n", hello, "hellO"), "is damaged"},
-		"a damaged record":  {tarOf(t, "etcdimg-cache", "1\n", "records/work/"+key, "sha256:0\n{}"), "is damaged"},
+		"a damaged record":  {tarOf(t, "etcdimg-cache", "1\n", "records/thing/"+key, "sha256:0\n{}"), "is damaged"},
 		"a path elsewhere":  {tarOf(t, "etcdimg-cache", "1\n", "records/../"+key, "x"), "record kind"},
 		"a key that climbs": {tarOf(t, "etcdimg-cache", "1\n", "blobs/sha256/../../x", "x"), "no export has"},
 		"a link":            {tarOf(t, "etcdimg-cache", "1\n", hello, "->/etc/passwd"), "no export has"},
@@ -167,11 +167,11 @@ func TestPruningTakesTheLeastRecentlyUsed(t *testing.T) {
 
 func TestInfoCountsBlobsForTheRecordsThatNameThem(t *testing.T) {
 	c, s := filled(t)
-	if err := c.WriteRecord("work", otherKey, map[string]string{"digest": s.Blobs[0]}); err != nil {
+	if err := c.WriteRecord("thing", otherKey, map[string]string{"digest": s.Blobs[0]}); err != nil {
 		t.Fatal(err)
 	}
 	uses, err := c.Info()
-	if err != nil || len(uses) != 2 || uses[0].Kind != "work" || uses[0].Records != 2 || uses[0].Blobs != 1 || uses[1].Kind != "" || uses[1].Blobs != 1 || uses[1].Bytes != 5 {
+	if err != nil || len(uses) != 2 || uses[0].Kind != "thing" || uses[0].Records != 2 || uses[0].Blobs != 1 || uses[1].Kind != "" || uses[1].Blobs != 1 || uses[1].Bytes != 5 {
 		t.Errorf("%+v, %v", uses, err)
 	}
 }

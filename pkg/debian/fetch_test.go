@@ -53,6 +53,34 @@ func TestATamperedPackageIsRefusedAndTheNextSourceServes(t *testing.T) {
 	}
 }
 
+func TestWhatNoMirrorHasAnyMoreComesFromItsSnapshot(t *testing.T) {
+	f := simple(t)
+	p := locked(t, f)
+	var asked []string
+	files := f.Files()
+	snapshot := serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		asked = append(asked, req.URL.Path)
+		if name, ok := strings.CutPrefix(req.URL.Path, "/archive/debian/"+p.Snapshot+"/"); ok {
+			w.Write(files["debian/"+name])
+			return
+		}
+		http.NotFound(w, req)
+	}))
+	f.Patch(func(files map[string][]byte) { delete(files, somePath) })
+	r := f.resolver()
+	_, err := r.Fetch(context.Background(), p)
+	wantError(t, err, "404", "Mirrors drop old versions", "lock again")
+	f.opts.Snapshot = snapshot
+	digest, err := f.again().Fetch(context.Background(), p)
+	if err != nil || digest != "sha256:"+p.SHA256 || len(asked) != 1 {
+		t.Errorf("%s, %v; the snapshot archive was asked for %v", digest, err, asked)
+	}
+	f.opts.Offline = true
+	if _, err := f.again().Fetch(context.Background(), p); err != nil {
+		t.Errorf("what the cache has is not enough: %v", err)
+	}
+}
+
 func TestATruncatedPackageIsRefused(t *testing.T) {
 	f := simple(t)
 	p := locked(t, f)
