@@ -21,24 +21,23 @@ import (
 const sbomComponent = "sbom"
 
 // facts are what a build knows of one image.
-func facts(p *profile.Profile, l *lock.Lock, arch profile.Arch, t *rootfs.Tree, created time.Time) (sbom.Facts, error) {
-	f := sbom.Facts{Name: p.Name, Arch: string(arch), Created: created, Licence: licence(p), Tree: t, Etcd: l.Etcd}
+func facts(p *profile.Profile, l *lock.Lock, arch profile.Arch, t *rootfs.Tree, created time.Time) sbom.Facts {
+	f := sbom.Facts{Name: p.Name, Version: imageVersion(p), Arch: string(arch), Created: created, Licence: licence(p), Tree: t, Etcd: l.Etcd}
 	for _, set := range l.Debian {
 		if set.Arch == string(arch) {
 			f.Debian = set.Packages
 		}
 	}
-	var err error
-	f.Version, err = imageVersion(p)
-	return f, err
+	return f
 }
 
-// imageVersion is the tag of a profile that has something to make one of.
-func imageVersion(p *profile.Profile) (string, error) {
-	if p.Tag == "" {
-		return "", nil
+// imageVersion is the version of etcd that the image is named after. The
+// revision is no part of it: it decides no image.
+func imageVersion(p *profile.Profile) string {
+	if len(p.Etcd.Versions) == 0 {
+		return ""
 	}
-	return p.ImageTag()
+	return p.Etcd.Versions[0]
 }
 
 // licence is what the profile says of the image as a whole.
@@ -52,10 +51,7 @@ func licence(p *profile.Profile) string {
 // addSBOM puts the image's own SBOM into its tree. created is the date of
 // everything else.
 func (b *Builder) addSBOM(ctx context.Context, p *profile.Profile, l *lock.Lock, arch profile.Arch, t *rootfs.Tree, created time.Time) error {
-	f, err := facts(p, l, arch, t, created)
-	if err != nil {
-		return err
-	}
+	f := facts(p, l, arch, t, created)
 	m := *b.SBOMs
 	m.OnScan = func() {
 		b.emit(Event{Kind: Progressed, Task: imageTask(arch), Detail: "listing what is in it"})
@@ -88,10 +84,7 @@ func (s SBOM) DescribeImage(ctx context.Context, r *Result, i *Image) (image.Sta
 	if err != nil {
 		return image.Statement{}, err
 	}
-	f, err := facts(r.Resolved, r.Lock, profile.Arch(i.Arch), i.Tree, config.Created.Time)
-	if err != nil {
-		return image.Statement{}, err
-	}
+	f := facts(r.Resolved, r.Lock, profile.Arch(i.Arch), i.Tree, config.Created.Time)
 	var diffIDs []string
 	for _, l := range i.Layers {
 		diffIDs = append(diffIDs, l.DiffID)
@@ -106,12 +99,9 @@ func (s SBOM) DescribeIndex(_ context.Context, r *Result) (image.Statement, erro
 	if err != nil {
 		return image.Statement{}, err
 	}
-	f := sbom.IndexFacts{Name: r.Resolved.Name, Licence: licence(r.Resolved), Digest: r.Digest}
+	f := sbom.IndexFacts{Name: r.Resolved.Name, Version: imageVersion(r.Resolved), Licence: licence(r.Resolved), Digest: r.Digest}
 	if f.Created, err = time.Parse(time.RFC3339, m.Annotations[ocispec.AnnotationCreated]); err != nil {
 		return image.Statement{}, fmt.Errorf("the index has no date: %w", err)
-	}
-	if f.Version, err = imageVersion(r.Resolved); err != nil {
-		return image.Statement{}, err
 	}
 	for _, i := range r.Images {
 		child := sbom.Child{Arch: i.Arch, Digest: i.Digest}

@@ -22,7 +22,7 @@ const form = "sbom 1"
 // Facts are what is known of one image.
 type Facts struct {
 	Name    string    // the profile's: etcd
-	Version string    // of the image: 3.6.16-0; empty for none
+	Version string    // of the image: 3.6.16; empty for none
 	Arch    string    // GOARCH
 	Created time.Time // the image's date
 	Licence string    // SPDX expression for the image as a whole; empty for what its parts have together

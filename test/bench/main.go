@@ -3,7 +3,7 @@
 // ko's build of the same server, a build after an annotation changed, a cold
 // build against the plain go build of the same packages, the same for all etcd
 // lines at once, the assembly of debian-slim against mmdebstrap's, migrate's
-// moves against etcd's own restore, and sizes.
+// moves against etcd's own restore, what SBOMs and provenance add, and sizes.
 //
 // It takes half an hour or more, most of it for the cold builds of one version
 // and of every line; -cold=false leaves those out. It runs etcdimg as a person
@@ -27,7 +27,7 @@ import (
 func main() {
 	runs := flag.Int("runs", 5, "how often to measure the quick builds; medians are shown")
 	cold := flag.Bool("cold", true, "measure cold builds, too")
-	only := flag.String("only", "", "measure one part only: migrate or lines")
+	only := flag.String("only", "", "measure one part only: migrate, lines or statements")
 	lines := flag.String("lines", "3.7.3,3.6.16,3.5.35,3.4.26,3.3.27,3.2.32,3.1.20,3.0.17,2.3.8", "the etcd versions whose cold builds are measured together, one from 3.5 on first")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -55,6 +55,7 @@ func bench(ctx context.Context, runs int, cold bool, only string, lines []string
 		func(ctx context.Context) ([]row, error) { return b.warm(ctx, runs) },
 		func(ctx context.Context) ([]row, error) { return b.locks(ctx, runs) },
 		b.sizes,
+		func(ctx context.Context) ([]row, error) { return b.statements(ctx, runs) },
 		func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) },
 		func(ctx context.Context) ([]row, error) { return b.migrate(ctx, runs) },
 	}
@@ -62,10 +63,12 @@ func bench(ctx context.Context, runs int, cold bool, only string, lines []string
 	switch {
 	case only == "migrate":
 		steps = steps[len(steps)-1:]
+	case only == "statements":
+		steps = []func(context.Context) ([]row, error){func(ctx context.Context) ([]row, error) { return b.statements(ctx, runs) }}
 	case only == "lines":
 		steps = []func(context.Context) ([]row, error){all}
 	case only != "":
-		return fmt.Errorf("-only=%s: there are only migrate and lines", only)
+		return fmt.Errorf("-only=%s: there are migrate, lines and statements", only)
 	case cold:
 		// First, so that the cold build's layers and binaries serve the warm ones.
 		steps = append([]func(context.Context) ([]row, error){b.cold, all}, steps...)

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// The targets of statements, and of the command that makes them.
+const (
+	warmStatements = 100 * time.Millisecond  // for an index of four
+	coldStatements = 1500 * time.Millisecond // for each architecture
+	commandSize    = 120 << 20               // bytes
+	commandStart   = 60 * time.Millisecond
+)
+
+// found are the cache's records of what images have in them, and of what was
+// written about it.
+var found = []string{"sbom", "sbom-inventory", "module-licences", "copyright-licences"}
+
+// statements measures what SBOMs and provenance add to a build: to one with
+// nothing to do, and to one that has to look at the files and to read the
+// licences. Then what the command weighs.
+func (b *workbench) statements(ctx context.Context, runs int) ([]row, error) {
+	fmt.Fprintln(os.Stderr, "measuring SBOMs and provenance")
+	profile := filepath.Join(b.repo, profilePath)
+	var bare, warm, cold, start []cost
+	for i := range runs + 1 {
+		without := b.build(b.cache(), profile)
+		without.argv = append(without.argv, "--bare")
+		_, less, err := without.run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		_, more, err := b.build(b.cache(), profile).run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, kind := range found {
+			if err := os.RemoveAll(filepath.Join(b.cache(), "records", kind)); err != nil {
+				return nil, err
+			}
+		}
+		_, again, err := b.build(b.cache(), profile).run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		_, version, err := (&process{argv: []string{b.etcdimg, "version"}}).run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			bare, warm, cold, start = append(bare, less), append(warm, more), append(cold, again), append(start, version)
+		}
+	}
+	added := median(warm).wall - median(bare).wall
+	each := (median(cold).wall - median(bare).wall) / time.Duration(len(b.profile.Archs))
+	info, err := os.Stat(b.etcdimg)
+	if err != nil {
+		return nil, err
+	}
+	began := median(start).wall
+	return []row{
+		{"SBOMs and provenance add to a warm build", seconds(added), "at most " + seconds(warmStatements), added <= warmStatements},
+		{"… to a cold one, for each architecture", seconds(each), "at most " + seconds(coldStatements), each <= coldStatements},
+		{"the size of etcdimg", fmt.Sprintf("%.1f MiB", mebibytes(info.Size())), fmt.Sprintf("at most %.0f MiB", mebibytes(commandSize)), info.Size() <= commandSize},
+		{"etcdimg version", seconds(began), "at most " + seconds(commandStart), began <= commandStart},
+	}, nil
+}
