@@ -166,15 +166,7 @@ func TestMigrateInTheHardenedImage(t *testing.T) {
 // The image of many versions, by the script, as a control plane starts it.
 func TestMigrateIfNeededInTheImageOfManyVersions(t *testing.T) {
 	e := shared.engine(t)
-	archive, tag := filepath.Join(shared.scratch(t), "multi.tar"), unique("etcdimg-e2e")+":test"
-	// gzip: not every engine that tests may meet reads zstd.
-	profile := filepath.Join(filepath.Dir(archive), "multi.yaml")
-	text := "include: " + shared.profile("busybox-multi.yaml") + "\nlayering: {compression: gzip}\n"
-	if err := os.WriteFile(profile, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	shared.command("build", profile, "--arch", "amd64", "--tag", tag, "-o", archive, "--output", "json").mustBuild(t)
-	image := e.load(t, archive, tag)
+	image := loadMulti(t, e, "amd64", multiVersions)
 
 	const dir = "/var/etcd/data"
 	script := func(target string) []string {
@@ -213,6 +205,8 @@ func TestMigrateIfNeededInTheImageOfManyVersions(t *testing.T) {
 		hardened := loadHardened(t, e, "amd64")
 		volume := []string{"--volume", e.volume(t) + ":" + dataDir}
 		at := dataDir + "/data"
+		// An engine gives an empty volume the owner that the first image says.
+		e.do(t, options([]string{"run", "--rm"}, volume, []string{hardened, "/usr/local/bin/etcd", "--version"})...)
 		old := e.start(t, options(restricted, publishClients, volume, []string{"--user", "65532"}), image,
 			options([]string{"/usr/local/bin/etcd-" + line34}, everywhere[1:], []string{"--data-dir=" + at})...)
 		old.fill(t)
