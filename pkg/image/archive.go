@@ -13,8 +13,9 @@ import (
 
 // WriteArchive writes an index as one tar archive that is an OCI layout and a
 // docker archive at the same time, both over the same blobs: docker load,
-// podman load, skopeo's oci-archive: and, unpacked, umoci take it. The file at
-// path changes only when the new one is complete.
+// podman load, skopeo's oci-archive: and, unpacked, umoci take it. Layers that
+// zstd compressed are there twice: docker's archive has them as plain tar. The
+// file at path changes only when the new one is complete.
 func WriteArchive(ctx context.Context, path string, x v1.ImageIndex, name Name) error {
 	err := writeFile(path, func(w io.Writer) error {
 		tw := tar.NewWriter(w)
@@ -30,7 +31,11 @@ func WriteArchive(ctx context.Context, path string, x v1.ImageIndex, name Name) 
 }
 
 func fillArchive(ctx context.Context, tw *tar.Writer, x v1.ImageIndex, name Name) error {
-	blobs, err := contents(x)
+	plain, err := plainLayers(x)
+	if err != nil {
+		return err
+	}
+	blobs, err := contents(x, plain...)
 	if err != nil {
 		return err
 	}
@@ -38,7 +43,7 @@ func fillArchive(ctx context.Context, tw *tar.Writer, x v1.ImageIndex, name Name
 	if err != nil {
 		return err
 	}
-	docker, err := dockerManifest(x, name)
+	docker, err := dockerManifest(x, name, plain)
 	if err != nil {
 		return err
 	}

@@ -125,6 +125,41 @@ func TestAnArchiveIsADockerArchiveOverTheSameBlobs(t *testing.T) {
 	}
 }
 
+// Engines before docker 23 read no zstd, and load what manifest.json names.
+func TestADockerArchiveHasNoZstdLayer(t *testing.T) {
+	x := makeIndex(t, openCache(t, t.TempDir()), layer.Zstd, "amd64")
+	path := writeArchive(t, x, image.Name{Repository: "etcd", Tags: []string{"v1"}})
+	dir, _ := unpack(t, path)
+	img, err := tarball.ImageFromPath(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range layers {
+		diffID, err := l.DiffID()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Every engine reads a layer that is no more than its tar archive.
+		b, err := os.ReadFile(filepath.Join(dir, "blobs", "sha256", diffID.Hex))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tar.NewReader(bytes.NewReader(b)).Next(); err != nil {
+			t.Errorf("layer %s: %v", diffID, err)
+		}
+	}
+	if len(layers) != 2 {
+		t.Errorf("%d layers, want 2", len(layers))
+	}
+	if err := validate.Image(img); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAnArchiveOfOnePlatformHasThePlainTagOnly(t *testing.T) {
 	c := openCache(t, t.TempDir())
 	dir, _ := unpack(t, writeArchive(t, makeIndex(t, c, layer.Gzip, "arm64"), image.Name{Repository: "etcd", Tags: []string{"v1"}}))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -18,12 +19,16 @@ type blob struct {
 	size   int64
 	bytes  []byte   // of what is small and made here
 	layer  v1.Layer // else
+	plain  bool     // the layer's tar archive, not compressed
 }
 
 func (b blob) path() string { return "blobs/" + b.digest.Algorithm + "/" + b.digest.Hex }
 
 func (b blob) open() (io.ReadCloser, error) {
-	if b.layer != nil {
+	switch {
+	case b.plain:
+		return b.layer.Uncompressed()
+	case b.layer != nil:
 		return b.layer.Compressed()
 	}
 	return io.NopCloser(bytes.NewReader(b.bytes)), nil
@@ -139,10 +144,57 @@ func topIndex(x v1.ImageIndex, name Name, full bool, more ...v1.Descriptor) ([]b
 	return json.Marshal(top)
 }
 
+// plainLayers are the tar archives, as blobs, of the layers that docker's own
+// archive can not have as they are: engines before version 23 read no zstd.
+func plainLayers(x v1.ImageIndex) ([]blob, error) {
+	images, err := imagesOf(x)
+	if err != nil {
+		return nil, err
+	}
+	var plain []blob
+	seen := map[v1.Hash]bool{}
+	for _, img := range images {
+		layers, err := img.Layers()
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range layers {
+			kind, err := l.MediaType()
+			if err != nil {
+				return nil, err
+			}
+			b := blob{layer: l, plain: true}
+			if b.digest, err = l.DiffID(); err != nil {
+				return nil, err
+			}
+			if kind != types.OCILayerZStd || seen[b.digest] {
+				continue
+			}
+			seen[b.digest] = true
+			if b.size, err = length(b); err != nil {
+				return nil, fmt.Errorf("unpacking layer %s: %w", b.digest, err)
+			}
+			plain = append(plain, b)
+		}
+	}
+	return plain, nil
+}
+
+// length reads a blob to its end: only that tells how long a tar archive is.
+func length(b blob) (int64, error) {
+	r, err := b.open()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	return io.Copy(io.Discard, r)
+}
+
 // dockerManifest is the manifest.json of docker's archives. Its tags name one
 // image each, so the first platform has the tags as they are, and where there
-// are several, every platform has them with its architecture behind.
-func dockerManifest(x v1.ImageIndex, name Name) ([]byte, error) {
+// are several, every platform has them with its architecture behind. Layers in
+// plain are there under their diffID.
+func dockerManifest(x v1.ImageIndex, name Name, plain []blob) ([]byte, error) {
 	images, err := imagesOf(x)
 	if err != nil {
 		return nil, err
@@ -174,8 +226,12 @@ func dockerManifest(x v1.ImageIndex, name Name) ([]byte, error) {
 				e.RepoTags = append(e.RepoTags, name.Repository+":"+tag+"-"+config.Architecture)
 			}
 		}
-		for _, l := range manifest.Layers {
-			e.Layers = append(e.Layers, blob{digest: l.Digest}.path())
+		for i, l := range manifest.Layers {
+			digest := l.Digest
+			if diffID := config.RootFS.DiffIDs[i]; slices.ContainsFunc(plain, func(b blob) bool { return b.digest == diffID }) {
+				digest = diffID
+			}
+			e.Layers = append(e.Layers, blob{digest: digest}.path())
 		}
 		entries = append(entries, e)
 	}

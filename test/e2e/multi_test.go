@@ -49,20 +49,12 @@ func multi(t *testing.T, arch, out string, versions []string, more ...string) *r
 	return c.mustBuild(t)
 }
 
-// loadMulti builds such an image and loads it into the engine. Docker before 23
-// can not read zstd layers: for it they are gzip's.
+// loadMulti builds such an image and loads it into the engine.
 func loadMulti(t *testing.T, e *engine, arch string, versions []string) string {
 	t.Helper()
-	var more []string
-	if e.name == "docker" {
-		major, _, _ := strings.Cut(e.do(t, "version", "--format", "{{.Server.Version}}"), ".")
-		if n, err := strconv.Atoi(major); err != nil || n < 23 {
-			more = []string{"layering: {compression: gzip}"}
-		}
-	}
 	name := unique("etcdimg-e2e")
 	archive := filepath.Join(shared.scratch(t), name+".tar")
-	multi(t, arch, archive, versions, more...)
+	multi(t, arch, archive, versions)
 	return e.load(t, archive, name+":"+arch)
 }
 
