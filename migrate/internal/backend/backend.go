@@ -54,9 +54,9 @@ type DB struct {
 
 // Open opens a database to read it. The error is ErrInUse while a server runs
 // on it.
-func Open(name string) (*DB, error) { return open(name, true) }
+func Open(name string) (*DB, error) { return open(name, bbolt.Options{ReadOnly: true}) }
 
-func open(name string, readOnly bool) (db *DB, err error) {
+func open(name string, o bbolt.Options) (db *DB, err error) {
 	// bbolt panics on some files that it did not write, and reading a mapped
 	// file beyond its end is a fault.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -72,7 +72,8 @@ func open(name string, readOnly bool) (db *DB, err error) {
 	if info.Size() == 0 {
 		return nil, fmt.Errorf("%s: %w: empty file", name, ErrDamaged)
 	}
-	b, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: readOnly, Timeout: lockTimeout})
+	o.Timeout = lockTimeout
+	b, err := bbolt.Open(name, 0o600, &o)
 	var path *fs.PathError
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
@@ -200,9 +201,16 @@ func (d *DB) Members() (all []Member, err error) {
 // Strip removes from a copy of a database what would tie a member restored
 // from it to its old cluster or version: the marks of versions, a downgrade
 // under way, the members, and raft's state. Keys, leases, users and alarms stay.
-// The copy is not made durable.
-func Strip(name string) (err error) {
-	db, err := open(name, false)
+// With list set the copy has a list of its free pages, which etcd before 3.4 can
+// not do without; making one brings the whole file into memory. The copy is not
+// made durable.
+func Strip(name string, list bool) (err error) {
+	if !list {
+		if err := assumeFull(name); err != nil {
+			return err
+		}
+	}
+	db, err := open(name, bbolt.Options{NoFreelistSync: !list, NoGrowSync: true})
 	if err != nil {
 		return err
 	}
@@ -243,7 +251,7 @@ func Strip(name string) (err error) {
 // ForgetDowngrade removes the record of a downgrade under way, and nothing else,
 // in one transaction.
 func ForgetDowngrade(name string) error {
-	db, err := open(name, false)
+	db, err := open(name, bbolt.Options{})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package backend
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,6 +169,12 @@ func TestWhatCameLaterCanBeLeftOut(t *testing.T) {
 }
 
 func TestStrippingTakesTheClusterAwayAndNothingElse(t *testing.T) {
+	for _, list := range []bool{false, true} {
+		t.Run(fmt.Sprintf("list of free pages %v", list), func(t *testing.T) { testStrip(t, list) })
+	}
+}
+
+func testStrip(t *testing.T, list bool) {
 	name := database(t, history, func(tx *bbolt.Tx) error {
 		for _, x := range [][3]string{
 			{bucketMeta, "storageVersion", "3.7.0"}, {bucketMeta, "term", "12345678"}, {bucketMeta, "confState", "{}"},
@@ -180,8 +187,40 @@ func TestStrippingTakesTheClusterAwayAndNothingElse(t *testing.T) {
 		}
 		return nil
 	})
+	// As etcd leaves its database: without a list, and with free pages.
+	etcds, err := bbolt.Open(name, 0o600, &bbolt.Options{NoFreelistSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		err = errors.Join(err, etcds.Update(func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte(bucketMeta)).Put([]byte("filler"), make([]byte, 9000*i))
+		}))
+	}
+	if err := errors.Join(err, etcds.Close()); err != nil {
+		t.Fatal(err)
+	}
 	before := summary(t, name, All)
-	if err := Strip(name); err != nil {
+	if err := Strip(name, list); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := os.Open(name); err != nil {
+		t.Fatal(err)
+	} else if _, m, _, ok := newestMeta(f); !ok || (binary.NativeEndian.Uint64(m[metaFreelist:]) == noFreelist) == list {
+		t.Errorf("the meta page is %x, %v", m, ok)
+	}
+	// Whoever writes next finds every page that is free, and no other.
+	next, err := bbolt.Open(name, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = next.View(func(tx *bbolt.Tx) error {
+		for wrong := range tx.Check() {
+			t.Error(wrong)
+		}
+		return nil
+	})
+	if err := errors.Join(err, next.Close()); err != nil {
 		t.Fatal(err)
 	}
 	if err := Compare(before, summary(t, name, All)); err != nil {

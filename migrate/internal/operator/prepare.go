@@ -233,7 +233,7 @@ func (o *Operator) alone(ctx context.Context, s *source, dir string) error {
 
 // write strips the database and writes the file and its manifest.
 func (o *Operator) write(ctx context.Context, out, db string, whole backend.Summary, s *source) error {
-	if err := backend.Strip(db); err != nil {
+	if err := backend.Strip(db, true); err != nil {
 		return err
 	}
 	stripped, err := summarize(db, backend.All)

@@ -122,13 +122,17 @@ func (o *Operator) same(before, after backend.Summary, db string) error {
 	return nil
 }
 
+// freePagesFound is the first line whose tools find the free pages of a database
+// by themselves.
+var freePagesFound = version.Line{Major: 3, Minor: 4}
+
 // restore makes a new directory from the database by the version's own tool.
 func (o *Operator) restore(ctx context.Context, step plan.Step, s *datadir.State) (*result, error) {
 	db, err := o.settled(ctx, s, step.From.Version)
 	if err != nil {
 		return nil, err
 	}
-	if err := backend.Strip(db); err != nil {
+	if err := backend.Strip(db, step.Version.Line().Before(freePagesFound)); err != nil {
 		return nil, err
 	}
 	name, peers := o.identity(s)
