@@ -138,8 +138,8 @@ func (p *page) count(name string) int {
 	return n
 }
 
-// quick has no patience.
-var quick = fetch.Options{Attempts: 3, Backoff: time.Millisecond, Stall: 250 * time.Millisecond}
+// quick has little patience.
+var quick = fetch.Options{Attempts: 3, Backoff: time.Millisecond, Stall: time.Second}
 
 // from returns the place that base names.
 func from(t *testing.T, base string, keys ...[]byte) *etcd.Releases {

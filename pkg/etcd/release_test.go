@@ -309,7 +309,7 @@ func TestReleasePageThatFailsIsToldAndLeavesNothing(t *testing.T) {
 		"silent": {func(w http.ResponseWriter, r *http.Request) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
-		}, []string{"no byte arrived for 250ms"}},
+		}, []string{"no byte arrived for 1s"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			m := releaseMachine(t)
