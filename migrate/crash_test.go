@@ -281,13 +281,20 @@ func TestADirectoryThatIsAMountPoint(t *testing.T) {
 // resize gives a mounted file system so many bytes beyond what it holds.
 func resize(t *testing.T, dir string, more int64) {
 	t.Helper()
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		t.Fatal(err)
-	}
-	size := int64(st.Blocks-st.Bfree)*int64(st.Bsize) + more
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size="+strconv.FormatInt(size, 10)); err != nil {
-		t.Fatal(err)
+	for tries := 0; ; tries++ {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		size := int64(st.Blocks-st.Bfree)*int64(st.Bsize) + more
+		err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, "size="+strconv.FormatInt(size, 10))
+		if err == nil {
+			return
+		}
+		// What is written meanwhile may not fit into the size any more.
+		if !errors.Is(err, unix.EINVAL) || tries == 100 {
+			t.Fatal(err)
+		}
 	}
 }
 
