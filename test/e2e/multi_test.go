@@ -108,7 +108,7 @@ func TestMultiImage(t *testing.T) {
 		for _, v := range multiVersions {
 			want = append(want, "etcd-"+v)
 		}
-		want = append(want, "migrate")
+		want = append(want, "migrate", "sbom")
 		if !slices.Equal(components, want) {
 			t.Errorf("layers %v, want %v", components, want)
 		}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"os"
@@ -67,7 +68,7 @@ func TestWarmBuild(t *testing.T) {
 		}
 	})
 
-	t.Run("with another annotation rewrites manifests only", func(t *testing.T) {
+	t.Run("with another annotation rewrites manifests and what is said of them", func(t *testing.T) {
 		before := blobs(t, filepath.Join(shared.cache, "blobs"))
 		dir := shared.scratch(t)
 		profile := filepath.Join(dir, "annotated.yaml")
@@ -95,7 +96,15 @@ func TestWarmBuild(t *testing.T) {
 		}
 		const manifest = 64 << 10 // no layer is as small
 		for name, info := range newBlobs(t, before) {
-			if info.Size() > manifest {
+			if info.Size() <= manifest {
+				continue
+			}
+			b, err := os.ReadFile(filepath.Join(shared.cache, "blobs", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// An SBOM names the digest that it is about.
+			if !json.Valid(b) {
 				t.Errorf("%s, of %d bytes, is new in the cache", name, info.Size())
 			}
 		}
@@ -129,7 +138,8 @@ func offline(t *testing.T, c *command) {
 	}
 }
 
-// A new patch version of etcd makes etcd's layer again, and no other.
+// A new patch version of etcd makes etcd's layer again and that of the SBOM,
+// and no other.
 func TestOtherPatchVersionReusesTheRest(t *testing.T) {
 	built := shared.image(t)
 	dir := shared.scratch(t)
@@ -145,8 +155,8 @@ func TestOtherPatchVersionReusesTheRest(t *testing.T) {
 		t.Fatalf("layers %+v, want as many as %+v", was.Layers, now.Layers)
 	}
 	for i, layer := range was.Layers {
-		etcd := slices.Contains(layer.Components, "etcd-3.6.15")
-		if same := layer.Digest == now.Layers[i].Digest; same == etcd {
+		other := slices.Contains(layer.Components, "etcd-3.6.15") || slices.Contains(layer.Components, "sbom")
+		if same := layer.Digest == now.Layers[i].Digest; same == other {
 			t.Errorf("layer of %v is %s, with 3.6.16 the layer of %v is %s", layer.Components, layer.Digest, now.Layers[i].Components, now.Layers[i].Digest)
 		}
 	}
