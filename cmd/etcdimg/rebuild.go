@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
+	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/spf13/cobra"
@@ -13,6 +15,7 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/build"
 	"github.com/etcdimg/etcdimg/pkg/image"
 	"github.com/etcdimg/etcdimg/pkg/inspect"
+	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/provenance"
 	"github.com/etcdimg/etcdimg/pkg/rebuild"
 	"github.com/etcdimg/etcdimg/pkg/sign"
@@ -24,6 +27,7 @@ type rebuildFlags struct {
 	inputFlags
 	key     string
 	against string
+	files   string
 	out     string
 	jobs    int
 	output  string
@@ -50,6 +54,7 @@ same.`,
 	f.registryFlags.register(cmd)
 	cmd.Flags().StringVar(&f.key, "key", "", "file with the public key that must have signed the image and attested its provenance")
 	cmd.Flags().StringVar(&f.against, "against", "", "compare with this image or layout instead; the provenance is IMAGE's")
+	cmd.Flags().StringVar(&f.files, "files", "", "folder with the profile's local files above 1 MiB, by their names: the provenance has only their digests")
 	cmd.Flags().StringVarP(&f.out, "out", "o", "", "write what was built into this directory, as an OCI layout")
 	cmd.Flags().IntVarP(&f.jobs, "jobs", "j", defaultJobs(), "how many compilers to run at once")
 	output := outputFlag(cmd, "text", "json")
@@ -82,7 +87,7 @@ func runRebuild(cmd *cobra.Command, reference string, f rebuildFlags) error {
 			return err
 		}
 	}
-	in, err := rebuild.Read(ctx, s, d, find)
+	in, err := rebuild.Read(ctx, s, d, find, f.local)
 	if errors.Is(err, rebuild.ErrNoProvenance) {
 		return fmt.Errorf("%s: %w: etcdimg build puts one into a layout, etcdimg publish into a registry", reference, err)
 	}
@@ -102,6 +107,14 @@ func runRebuild(cmd *cobra.Command, reference string, f rebuildFlags) error {
 		return fmt.Errorf("%s: %w", reference, err)
 	}
 	return printRebuild(cmd, f, report, result)
+}
+
+// local finds a local file that the provenance names by digest alone.
+func (f *rebuildFlags) local(pinned lock.LocalFile) ([]byte, error) {
+	if f.files == "" {
+		return nil, errors.New("it is not in the provenance, being large: say with --files in which folder it is")
+	}
+	return os.ReadFile(filepath.Join(f.files, path.Base(filepath.ToSlash(pinned.Path))))
 }
 
 // attested gives the provenances about an image that the key has signed.

@@ -261,7 +261,7 @@ func (b *Builder) installPackages(ctx context.Context, tree *rootfs.Tree, p *pro
 }
 
 func (b *Builder) assemble(ctx context.Context, tree *rootfs.Tree, p *profile.Profile, l *lock.Lock, arch profile.Arch, made programs, presses chan struct{}) (v1.Image, []layer.Layer, error) {
-	if err := complete(tree, p, l, made, passwordDay(tree, b.Epoch)); err != nil {
+	if err := complete(tree, p, arch, l, made, passwordDay(tree, b.Epoch)); err != nil {
 		return nil, nil, err
 	}
 	config, err := config(tree, p, l, arch)

@@ -2,6 +2,7 @@ package build_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -417,5 +418,40 @@ func TestASuiteThatWasLeftOutIsNamedInTheManifest(t *testing.T) {
 		if got := m.Annotations["io.github.etcdimg.skipped-suites"]; got != want {
 			t.Errorf("%s: skipped suites are %q, want %q", r.Images[i].Arch, got, want)
 		}
+	}
+}
+
+// A local file may be another one for each architecture. The lock pins all.
+func TestLocalFilesByArchitecture(t *testing.T) {
+	local := map[string]string{"bin/tool-amd64": "for amd64", "bin/tool-arm64": "for arm64"}
+	p, err := profile.Read("test.yaml", func(name string) ([]byte, error) {
+		if name == "test.yaml" {
+			return []byte(text + "contents: {files: [{source: 'bin/tool-{{.Arch}}', path: /tool, permissions: 0o755}]}\n"), nil
+		}
+		if b, ok := local[name]; ok {
+			return []byte(b), nil
+		}
+		return nil, os.ErrNotExist
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newLab(t, t.TempDir()).build(t, p, "")
+	for _, i := range r.Images {
+		if b, err := i.Tree.ReadFile("/tool"); err != nil || string(b) != "for "+i.Arch {
+			t.Errorf("%s has %q, %v", i.Arch, b, err)
+		}
+	}
+	l := pins(p)
+	l.FormatVersion, l.Profile = lock.FormatVersion, p.Digest()
+	if err := build.Match(p, l); err == nil || !strings.Contains(err.Error(), "bin/tool-amd64") || !strings.Contains(err.Error(), "bin/tool-arm64") {
+		t.Errorf("a lock without the files: %v", err)
+	}
+	for path, b := range local {
+		l.Files = append(l.Files, lock.LocalFile{Path: path, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(b)))})
+	}
+	slices.SortFunc(l.Files, func(a, b lock.LocalFile) int { return strings.Compare(a.Path, b.Path) })
+	if err := build.Match(p, l); err != nil {
+		t.Errorf("a lock of these files: %v", err)
 	}
 }

@@ -35,7 +35,9 @@ func blank(p *profile.Profile) (*lock.Lock, error) {
 func localFiles(p *profile.Profile) ([]lock.LocalFile, error) {
 	named := map[string]string{} // path → key
 	for i, f := range p.Contents.Files {
-		named[f.Source] = fmt.Sprintf("contents.files[%d]", i)
+		for _, arch := range p.Archs {
+			named[f.SourceFor(arch)] = fmt.Sprintf("contents.files[%d]", i)
+		}
 	}
 	for i, c := range p.Certificates.Additional {
 		if c.Source != "" {

@@ -42,10 +42,10 @@ type programs struct {
 
 // complete adds to a tree of packages everything else that a profile has.
 // day is when passwords "were changed", in days since 1970.
-func complete(t *rootfs.Tree, p *profile.Profile, l *lock.Lock, made programs, day int) error {
+func complete(t *rootfs.Tree, p *profile.Profile, arch profile.Arch, l *lock.Lock, made programs, day int) error {
 	for _, step := range []func() error{
 		func() error { return addOSRelease(t, p.OSRelease) },
-		func() error { return addFiles(t, p) },
+		func() error { return addFiles(t, p, arch) },
 		func() error { return addBinaries(t, l, made.etcd) },
 		func() error { return addMigrate(t, made.migrate) },
 		func() error { return rootfs.ApplyAccounts(t, p.Accounts, day) },
@@ -160,9 +160,9 @@ func shellQuote(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(s) + `"`
 }
 
-func addFiles(t *rootfs.Tree, p *profile.Profile) error {
+func addFiles(t *rootfs.Tree, p *profile.Profile, arch profile.Arch) error {
 	for _, f := range p.Contents.Files {
-		b, err := p.ReadLocal(f.Source)
+		b, err := p.ReadLocal(f.SourceFor(arch))
 		if err != nil {
 			return fmt.Errorf("contents.files: %s: %w", f.Path, err)
 		}

@@ -68,12 +68,14 @@ func (p *Profile) ReadLocal(source string) ([]byte, error) {
 	return open(p.Local(source))
 }
 
-// Sources are the local files that the profile names, as it names them: sorted,
-// each once.
-func (p *Profile) Sources() []string {
+// Sources are the local files that the profile names for some architectures, as
+// it names them: sorted, each once.
+func (p *Profile) Sources(archs []Arch) []string {
 	all := slices.Clone(p.Contents.Keyring)
 	for _, f := range p.Contents.Files {
-		all = append(all, f.Source)
+		for _, arch := range archs {
+			all = append(all, f.SourceFor(arch))
+		}
 	}
 	for _, c := range p.Certificates.Additional {
 		if c.Source != "" {

@@ -1,5 +1,7 @@
 package profile
 
+import "strings"
+
 // Arch is a Go architecture name (GOARCH), which is also the OCI platform
 // architecture: amd64, arm64, ppc64le or s390x.
 type Arch string
@@ -67,11 +69,16 @@ type Contents struct {
 
 // File is a local file that goes into the image as it is.
 type File struct {
-	Source      string `json:"source" required:"true" format:"local" doc:"Path of the local file, relative to the profile."`
+	Source      string `json:"source" required:"true" format:"local" doc:"Path of the local file, relative to the profile; {{.Arch}} in it is the image's architecture, as amd64."`
 	Path        string `json:"path" required:"true" format:"path" doc:"Absolute path in the image."`
 	UID         int    `json:"uid,omitempty" format:"id" doc:"Numeric owner."`
 	GID         int    `json:"gid,omitempty" format:"id" doc:"Numeric group."`
 	Permissions Mode   `json:"permissions" default:"0o644" doc:"Mode bits, octal."`
+}
+
+// SourceFor is the local file for an architecture.
+func (f File) SourceFor(arch Arch) string {
+	return strings.ReplaceAll(f.Source, "{{.Arch}}", string(arch))
 }
 
 // Accounts are the entries of /etc/passwd and /etc/group beyond a package's.

@@ -19,7 +19,7 @@ import (
 
 // dependencies are all inputs of a build, each once: etcdimg itself, then kind
 // by kind in the order of the lock.
-func dependencies(tool Tool, l *lock.Lock, files map[string][]byte) ([]Descriptor, error) {
+func dependencies(tool Tool, l *lock.Lock) ([]Descriptor, error) {
 	var all []Descriptor
 	seen := map[string]bool{}
 	add := func(ds ...Descriptor) {
@@ -59,9 +59,8 @@ func dependencies(tool Tool, l *lock.Lock, files map[string][]byte) ([]Descripto
 			add(debianPackage(p))
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		sum := sha256.Sum256(files[name])
-		add(Descriptor{Name: "file " + name, Digest: map[string]string{"sha256": hex.EncodeToString(sum[:])}})
+	for _, f := range l.Files {
+		add(Descriptor{Name: "file " + f.Path, Digest: map[string]string{"sha256": f.SHA256}})
 	}
 	return all, nil
 }

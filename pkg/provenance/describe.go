@@ -14,6 +14,7 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/debian"
 	"github.com/etcdimg/etcdimg/pkg/image"
 	"github.com/etcdimg/etcdimg/pkg/lock"
+	"github.com/etcdimg/etcdimg/pkg/profile"
 )
 
 // Describer makes the provenance of what was built. It is a build.Describer.
@@ -73,14 +74,20 @@ func (d *Describer) statement(r *build.Result, archs []string) (*Statement, erro
 	if err != nil {
 		return nil, err
 	}
+	l := of(r.Lock, archs)
 	files := map[string][]byte{}
-	for _, source := range r.Resolved.Sources() {
-		if files[source], err = r.Resolved.ReadLocal(source); err != nil {
+	sources := r.Resolved.Sources(asArchs(archs))
+	l.Files = slices.DeleteFunc(slices.Clone(l.Files), func(f lock.LocalFile) bool { return !slices.Contains(sources, f.Path) })
+	for _, source := range sources {
+		b, err := r.Resolved.ReadLocal(source)
+		if err != nil {
 			return nil, err
 		}
+		if len(b) <= maxCarried {
+			files[source] = b
+		}
 	}
-	l := of(r.Lock, archs)
-	dependencies, err := dependencies(d.Tool, l, files)
+	dependencies, err := dependencies(d.Tool, l)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +109,18 @@ func (d *Describer) statement(r *build.Result, archs []string) (*Statement, erro
 			RunDetails: RunDetails{Builder: Builder{ID: BuilderID, Version: map[string]string{"etcdimg": cmp.Or(d.Tool.Version, "(devel)")}}},
 		},
 	}, nil
+}
+
+// maxCarried is the size of the largest local file that a provenance has in it,
+// in bytes. Larger ones, programs as a rule, it names by digest alone.
+const maxCarried = 1 << 20
+
+func asArchs(names []string) []profile.Arch {
+	archs := make([]profile.Arch, len(names))
+	for i, name := range names {
+		archs[i] = profile.Arch(name)
+	}
+	return archs
 }
 
 // of is the part of a lock that some architectures need.

@@ -2,6 +2,7 @@ package provenance_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -238,7 +239,7 @@ func TestAStatementIsEnoughToBuildFrom(t *testing.T) {
 	made := describe(t, r)
 	for i, want := range [][]profile.Arch{{"amd64"}, {"arm64"}, {"amd64", "arm64"}} {
 		s := parse(t, made[i])
-		in, err := s.Inputs()
+		in, err := s.Inputs(nil)
 		if err != nil {
 			t.Fatalf("%s: %v", made[i].Name, err)
 		}
@@ -360,7 +361,7 @@ func TestTamperedAndIncompleteProvenancesAreToldApart(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			s := parse(t, describe(t, result(t))[2])
 			c.change(s)
-			_, err := s.Inputs()
+			_, err := s.Inputs(nil)
 			var tampered *provenance.TamperedError
 			var missing *provenance.MissingError
 			if errors.As(err, &tampered) != c.tampered || errors.As(err, &missing) == c.tampered || !strings.Contains(fmt.Sprint(err), c.words) {
@@ -385,9 +386,70 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		in, err := s.Inputs()
+		in, err := s.Inputs(nil)
 		if err == nil && (in.Profile == nil || in.Lock == nil || len(in.Archs) == 0) {
 			t.Errorf("inputs %+v", in)
 		}
 	})
+}
+
+// Of a file that is large the digest is told; of files by architecture, those of
+// the architectures.
+func TestLargeFilesAreNamedByDigest(t *testing.T) {
+	large := map[string][]byte{
+		"tool-amd64": bytes.Repeat([]byte("a"), 1<<20+1), "tool-arm64": bytes.Repeat([]byte("b"), 1<<20+1),
+		"motd": []byte(local["motd"]), "archive.key": []byte(local["archive.key"]),
+	}
+	p, err := profile.Read("test.yaml", func(name string) ([]byte, error) {
+		if name == "test.yaml" {
+			return []byte(strings.Replace(text, "files: [", "files: [{source: 'tool-{{.Arch}}', path: /tool}, ", 1)), nil
+		}
+		if b, ok := large[name]; ok {
+			return b, nil
+		}
+		return nil, os.ErrNotExist
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := result(t)
+	config, err := p.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Resolved, r.Lock.Config, r.Lock.Profile = p, config, p.Digest()
+	for _, name := range []string{"tool-amd64", "tool-arm64"} {
+		r.Lock.Files = append(r.Lock.Files, lock.LocalFile{Path: name, SHA256: fmt.Sprintf("%x", sha256.Sum256(large[name]))})
+	}
+	made := describe(t, r)
+	if size := len(made[2].Content); size > 1<<20 {
+		t.Errorf("the statement has %d bytes", size)
+	}
+	s := parse(t, made[0])
+	var files []string
+	for _, d := range s.Predicate.BuildDefinition.ResolvedDependencies {
+		if name, ok := strings.CutPrefix(d.Name, "file "); ok {
+			files = append(files, name)
+		}
+	}
+	if want := []string{"./motd", "archive.key", "tool-amd64"}; !slices.Equal(files, want) {
+		t.Errorf("amd64's statement names the files %v, want %v", files, want)
+	}
+	var missing *provenance.MissingError
+	if _, err := s.Inputs(nil); !errors.As(err, &missing) || !strings.Contains(err.Error(), "tool-amd64") {
+		t.Errorf("nobody finds the file: %v", err)
+	}
+	if _, err := s.Inputs(func(lock.LocalFile) ([]byte, error) { return []byte("another"), nil }); err == nil || !strings.Contains(err.Error(), "tool-amd64 that was found is not the one") {
+		t.Errorf("another file is found: %v", err)
+	}
+	if _, err := s.Inputs(func(lock.LocalFile) ([]byte, error) { return nil, os.ErrNotExist }); !errors.As(err, &missing) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is not there: %v", err)
+	}
+	in, err := s.Inputs(func(f lock.LocalFile) ([]byte, error) { return large[f.Path], nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := in.Profile.ReadLocal("tool-amd64"); err != nil || !bytes.Equal(b, large["tool-amd64"]) {
+		t.Errorf("the file is read as %d bytes, %v", len(b), err)
+	}
 }

@@ -88,16 +88,20 @@ type Inputs struct {
 	Epoch   *time.Time
 }
 
+// Finder finds a local file that a provenance names by digest alone.
+type Finder func(f lock.LocalFile) ([]byte, error)
+
 // Inputs gives what the statement's subject was built from, after it was held
 // against itself: the lock against the profile, the local files and the
-// resolved dependencies against the lock.
-func (s *Statement) Inputs() (*Inputs, error) {
+// resolved dependencies against the lock. Without a finder (nil) large local
+// files are missing.
+func (s *Statement) Inputs(find Finder) (*Inputs, error) {
 	def := s.Predicate.BuildDefinition
 	l := def.InternalParameters.Lock
 	if l == nil {
 		return nil, &MissingError{"it has none at all"}
 	}
-	files := def.InternalParameters.Files
+	files := maps.Clone(def.InternalParameters.Files)
 	const name = "profile"
 	p, err := profile.Read(name, func(file string) ([]byte, error) {
 		if file == name {
@@ -116,9 +120,6 @@ func (s *Statement) Inputs() (*Inputs, error) {
 	if p.Digest() != l.Profile {
 		return nil, &TamperedError{fmt.Sprintf("its profile has the digest %s, and its lock is for %s", p.Digest(), l.Profile)}
 	}
-	if err := s.checkDependencies(); err != nil {
-		return nil, err
-	}
 	pinned := *l
 	pinned.Config = def.ExternalParameters.Profile
 	in := &Inputs{Profile: p, Lock: &pinned}
@@ -132,7 +133,13 @@ func (s *Statement) Inputs() (*Inputs, error) {
 	if len(in.Archs) == 0 {
 		return nil, &TamperedError{"it is for no architecture"}
 	}
-	if err := in.complete(files); err != nil {
+	if files, err = in.local(files, find); err != nil {
+		return nil, err
+	}
+	if err := s.checkDependencies(); err != nil {
+		return nil, err
+	}
+	if err := in.complete(); err != nil {
 		return nil, err
 	}
 	if e := def.ExternalParameters.SourceDateEpoch; e != nil {
@@ -142,18 +149,37 @@ func (s *Statement) Inputs() (*Inputs, error) {
 	return in, nil
 }
 
+// local are the local files that the profile names, as the lock pins them: those
+// that the provenance has, and those that are found.
+func (in *Inputs) local(have map[string][]byte, find Finder) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	for _, source := range in.Profile.Sources(in.Archs) {
+		i := slices.IndexFunc(in.Lock.Files, func(f lock.LocalFile) bool { return f.Path == source })
+		b, carried := have[source]
+		switch {
+		case i < 0 && carried:
+			return nil, &TamperedError{fmt.Sprintf("its lock does not pin the local file %s", source)}
+		case i < 0 || !carried && find == nil:
+			return nil, &MissingError{"the local file " + source}
+		case !carried:
+			var err error
+			if b, err = find(in.Lock.Files[i]); err != nil {
+				return nil, fmt.Errorf("%w: %w", &MissingError{"the local file " + source}, err)
+			}
+		}
+		if sum := sha256.Sum256(b); in.Lock.Files[i].SHA256 != hex.EncodeToString(sum[:]) {
+			if !carried {
+				return nil, fmt.Errorf("the local file %s that was found is not the one that the lock pins: want sha256:%s", source, in.Lock.Files[i].SHA256)
+			}
+			return nil, &TamperedError{fmt.Sprintf("the local file %s is not the one that its lock pins", source)}
+		}
+		files[source] = b
+	}
+	return files, nil
+}
+
 // complete tells of inputs that the profile asks for and the lock lacks.
-func (in *Inputs) complete(files map[string][]byte) error {
-	for _, source := range in.Profile.Sources() {
-		if _, ok := files[source]; !ok {
-			return &MissingError{"the local file " + source}
-		}
-	}
-	for _, f := range in.Lock.Files {
-		if sum := sha256.Sum256(files[f.Path]); f.SHA256 != hex.EncodeToString(sum[:]) {
-			return &TamperedError{fmt.Sprintf("the local file %s is not the one that its lock pins", f.Path)}
-		}
-	}
+func (in *Inputs) complete() error {
 	for _, version := range in.Profile.Etcd.Versions {
 		i := slices.IndexFunc(in.Lock.Etcd, func(e lock.Etcd) bool { return e.Version == version })
 		if i < 0 {
@@ -192,7 +218,7 @@ func released(e lock.Etcd, arch string) bool {
 // is built from.
 func (s *Statement) checkDependencies() error {
 	def := s.Predicate.BuildDefinition
-	want, err := dependencies(Tool{}, def.InternalParameters.Lock, def.InternalParameters.Files)
+	want, err := dependencies(Tool{}, def.InternalParameters.Lock)
 	if err != nil {
 		return &TamperedError{err.Error()}
 	}

@@ -67,7 +67,8 @@ type Internal struct {
 	// Lock pins every input, of the architectures that were built. Its config
 	// is left out, being the profile.
 	Lock *lock.Lock `json:"lock"`
-	// Files are the local files that the profile names, as it names them.
+	// Files are the local files that the profile names, as it names them, but
+	// those above 1 MiB: of these the lock has the digest.
 	Files map[string][]byte `json:"files,omitempty"`
 }
 

@@ -246,17 +246,17 @@ func TestAnInputThatIsGoneIsAnErrorOfItsOwn(t *testing.T) {
 
 func TestAnImageWithoutProvenance(t *testing.T) {
 	s, d := stored(t, shape{})
-	if _, err := rebuild.Read(t.Context(), s, d, rebuild.Unverified); !errors.Is(err, rebuild.ErrNoProvenance) {
+	if _, err := rebuild.Read(t.Context(), s, d, rebuild.Unverified, nil); !errors.Is(err, rebuild.ErrNoProvenance) {
 		t.Errorf("error %v", err)
 	}
 	foreign := func(context.Context, inspect.Source, v1.Hash) ([][]byte, error) {
 		return [][]byte{[]byte(`{"_type":"x"}`)}, nil
 	}
-	if _, err := rebuild.Read(t.Context(), s, d, foreign); !errors.Is(err, rebuild.ErrNoProvenance) {
+	if _, err := rebuild.Read(t.Context(), s, d, foreign, nil); !errors.Is(err, rebuild.ErrNoProvenance) {
 		t.Errorf("error %v", err)
 	}
 	refused := errors.New("not signed")
-	if _, err := rebuild.Read(t.Context(), s, d, func(context.Context, inspect.Source, v1.Hash) ([][]byte, error) { return nil, refused }); !errors.Is(err, refused) {
+	if _, err := rebuild.Read(t.Context(), s, d, func(context.Context, inspect.Source, v1.Hash) ([][]byte, error) { return nil, refused }, nil); !errors.Is(err, refused) {
 		t.Errorf("error %v", err)
 	}
 }

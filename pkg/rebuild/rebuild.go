@@ -67,7 +67,8 @@ type Report struct {
 // Read finds the provenance of an image, and what it was built from. A
 // provenance that contradicts itself or the image is a
 // *provenance.TamperedError, one that lacks an input a *provenance.MissingError.
-func Read(ctx context.Context, s inspect.Source, d v1.Descriptor, find Provenances) (*provenance.Inputs, error) {
+// local finds files that a provenance names by digest alone; it may be nil.
+func Read(ctx context.Context, s inspect.Source, d v1.Descriptor, find Provenances, local provenance.Finder) (*provenance.Inputs, error) {
 	all, err := find(ctx, s, d.Digest)
 	if err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func Read(ctx context.Context, s inspect.Source, d v1.Descriptor, find Provenanc
 		if !statement.About(d.Digest) {
 			return nil, &provenance.TamperedError{What: fmt.Sprintf("its subject is not %s, to which it was attached", d.Digest)}
 		}
-		in, err := statement.Inputs()
+		in, err := statement.Inputs(local)
 		if err != nil {
 			return nil, err
 		}
