@@ -343,7 +343,7 @@ func TestLocalFilesAreReadByWhatReadTheProfile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(p.Sources(), " "); got != "../keys/a.asc /abs/b.asc ca.pem motd" {
+	if got := strings.Join(p.Sources(p.Archs), " "); got != "../keys/a.asc /abs/b.asc ca.pem motd" {
 		t.Errorf("sources are %s", got)
 	}
 	for source, want := range map[string]string{"motd": "hello", "../keys/a.asc": "a", "/abs/b.asc": "b", "ca.pem": "ca"} {
