@@ -64,6 +64,9 @@ func builtInProfiles() []string {
 	return names
 }
 
+// isBuiltIn tells a profile that came with etcdimg from a file.
+func isBuiltIn(p *profile.Profile) bool { return strings.HasPrefix(p.File(), builtIn+"/") }
+
 // argOf is the argument that means a profile.
 func argOf(p *profile.Profile) string {
 	if name, ok := strings.CutPrefix(p.File(), builtIn+"/"); ok {

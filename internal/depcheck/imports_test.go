@@ -29,7 +29,9 @@ var rooms = []struct {
 	{"pkg/sbom", []string{"pkg/lock", "pkg/cache", "pkg/rootfs"}}, // statements about an image: it knows the inputs, not how they became one
 	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/fetch", "pkg/etcd", "pkg/operator", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image", "pkg/sbom"}},
 	{"pkg/provenance", []string{"pkg/profile", "pkg/lock", "pkg/etcd", "pkg/debian", "pkg/image", "pkg/build"}},
-	{"pkg/registry", nil}, // a utility: it does not know what it carries
+	{"pkg/registry", nil},                   // a utility: it does not know what it carries
+	{"pkg/git", nil},                        // a utility: it does not know what is tracked
+	{"pkg/matrix", []string{"pkg/profile"}}, // what CI builds where: it does not know how
 	{"pkg/inspect", []string{"pkg/lock", "pkg/image", "pkg/registry", "pkg/provenance"}},
 	{"pkg/rebuild", []string{"pkg/lock", "pkg/etcd", "pkg/debian", "pkg/build", "pkg/provenance", "pkg/inspect"}},
 	{"pkg/sign", []string{"pkg/image", "pkg/registry"}},
@@ -37,7 +39,7 @@ var rooms = []struct {
 	{"pkg/policy", []string{"pkg/sign"}},
 	{"pkg/diff", []string{"pkg/lock"}},
 	{".", nil}, // the files that travel in the command
-	{"cmd/etcdimg", []string{".", "pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy"}},
+	{"cmd/etcdimg", []string{".", "pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy", "pkg/git", "pkg/matrix"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside
@@ -46,7 +48,7 @@ var rooms = []struct {
 // powers are standard packages that give a room more than computing, and who
 // may have them. Tests may have all of them.
 var powers = map[string][]string{
-	"os/exec":   {"pkg/etcd", "migrate"},
+	"os/exec":   {"pkg/etcd", "pkg/git", "migrate"},
 	"net":       {"pkg/fetch", "pkg/debian", "pkg/registry", "migrate"},
 	"net/http":  {"pkg/fetch", "pkg/debian", "pkg/registry", "pkg/sign", "migrate"},
 	"os/signal": {"cmd/etcdimg", "migrate"},
