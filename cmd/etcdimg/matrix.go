@@ -218,7 +218,7 @@ func inputFiles(p *profile.Profile) (matrix.Inputs, error) {
 	}); err != nil {
 		return in, err
 	}
-	for _, source := range p.Sources() {
+	for _, source := range p.Sources(p.Archs) {
 		in.Files = append(in.Files, p.Local(source))
 	}
 	return in, nil
