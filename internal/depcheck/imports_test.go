@@ -38,8 +38,10 @@ var rooms = []struct {
 	{"pkg/publish", []string{"pkg/registry", "pkg/image", "pkg/sign"}},
 	{"pkg/policy", []string{"pkg/sign"}},
 	{"pkg/diff", []string{"pkg/lock"}},
+	// What is wrong with an image: it reads what others say about it.
+	{"pkg/audit", []string{"pkg/cache", "pkg/fetch", "pkg/rootfs", "pkg/debian", "pkg/image", "pkg/sbom", "pkg/registry", "pkg/inspect", "pkg/sign", "pkg/policy", "pkg/diff"}},
 	{".", nil}, // the files that travel in the command
-	{"cmd/etcdimg", []string{".", "pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy", "pkg/git", "pkg/matrix"}},
+	{"cmd/etcdimg", []string{".", "pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy", "pkg/git", "pkg/matrix", "pkg/audit"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside
