@@ -40,6 +40,7 @@ var rooms = []struct {
 	{"pkg/diff", []string{"pkg/lock"}},
 	// What is wrong with an image: it reads what others say about it.
 	{"pkg/audit", []string{"pkg/cache", "pkg/fetch", "pkg/rootfs", "pkg/debian", "pkg/image", "pkg/sbom", "pkg/registry", "pkg/inspect", "pkg/sign", "pkg/policy", "pkg/diff"}},
+	{"pkg/audit/report", []string{"pkg/audit", "pkg/diff"}}, // a form of a result: it knows the values, and nothing of how they were found
 	{".", nil}, // the files that travel in the command
 	{"cmd/etcdimg", []string{".", "pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy", "pkg/git", "pkg/matrix", "pkg/audit"}},
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
@@ -116,12 +117,15 @@ func TestRowsNameRowsAboveThem(t *testing.T) {
 	}
 }
 
-// allowed is what a package may import: what its room may, and the room.
+// allowed is what a package may import: what its room may, and the room. A
+// room within a room has a row of its own, and what is in it goes by that one.
 func allowed(pkg string) ([]string, bool) {
+	var may []string
+	at := ""
 	for _, room := range rooms {
-		if within(pkg, room.name) {
-			return append(slices.Clone(room.may), room.name), true
+		if within(pkg, room.name) && len(room.name) > len(at) {
+			at, may = room.name, room.may
 		}
 	}
-	return nil, false
+	return append(slices.Clone(may), at), at != ""
 }

@@ -50,6 +50,16 @@ func kinds() []struct {
 	}
 }
 
+// Heading is the kind in words, as reports have it above the changes.
+func (k Kind) Heading() string {
+	for _, known := range kinds() {
+		if known.kind == k {
+			return known.heading
+		}
+	}
+	return string(k)
+}
+
 // String is the change on one line.
 func (c Change) String() string {
 	s := string(c.Kind) + " " + c.Name
