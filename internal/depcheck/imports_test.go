@@ -23,7 +23,7 @@ var rooms = []struct {
 	{"pkg/rootfs", []string{"pkg/profile"}},
 	// Packages are unpacked into a tree, and a maintainer script's effect is
 	// told as a change of it: hence rootfs, which knows nothing of packages.
-	{"pkg/debian", []string{"pkg/lock", "pkg/rootfs"}},
+	{"pkg/debian", []string{"pkg/lock", "pkg/fetch", "pkg/rootfs"}},
 	{"pkg/layer", []string{"pkg/cache", "pkg/rootfs"}},
 	{"pkg/image", []string{"pkg/layer"}},
 	{"pkg/sbom", []string{"pkg/lock", "pkg/cache", "pkg/rootfs"}}, // statements about an image: it knows the inputs, not how they became one
@@ -52,7 +52,7 @@ var rooms = []struct {
 // may have them. Tests may have all of them.
 var powers = map[string][]string{
 	"os/exec":   {"pkg/etcd", "pkg/git", "migrate"},
-	"net":       {"pkg/fetch", "pkg/debian", "pkg/registry", "migrate"},
+	"net":       {"pkg/fetch", "pkg/registry", "migrate"},
 	"net/http":  {"pkg/fetch", "pkg/debian", "pkg/registry", "pkg/sign", "migrate"},
 	"os/signal": {"cmd/etcdimg", "migrate"},
 	"plugin":    nil,

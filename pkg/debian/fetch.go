@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/etcdimg/etcdimg/pkg/fetch"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 )
 
@@ -23,7 +24,7 @@ func (r *Resolver) Fetch(ctx context.Context, p lock.Package) (string, error) {
 	}
 	what := fmt.Sprintf("package %s %s %s", p.Name, p.Version, p.Arch)
 	if r.opts.Offline {
-		return "", fmt.Errorf("%s: %w, and it is not in the cache: build once with the network", what, errOffline)
+		return "", fmt.Errorf("%s: %w, and it is not in the cache: build once with the network", what, fetch.ErrOffline)
 	}
 	unlock, err := r.opts.Store.Lock(ctx, "debian-deb", p.SHA256)
 	if err != nil {
@@ -41,14 +42,14 @@ func (r *Resolver) Fetch(ctx context.Context, p lock.Package) (string, error) {
 	tmp := filepath.Join(dir, "deb")
 	tried := &attempts{}
 	for _, source := range r.sources(p.Archive, p.Snapshot) {
-		url := join(source, p.Path)
+		url := fetch.Join(source, p.Path)
 		r.log.Debug("downloading", "package", p.Name, "url", url, "bytes", p.Size)
-		err := r.toFile(ctx, url, tmp, expectation{size: p.Size, max: r.opts.Limits.Deb, sha256: p.SHA256})
+		_, err := r.fetch.File(ctx, url, tmp, fetch.Expect{Size: p.Size, Max: r.opts.Limits.Deb, SHA256: p.SHA256})
 		if ctx.Err() != nil {
 			return "", ctx.Err()
 		}
 		if err != nil {
-			tried.add(url, err)
+			tried.add(err)
 			continue
 		}
 		if _, _, err := r.opts.Store.PutFile(ctx, tmp); err != nil {

@@ -107,7 +107,7 @@ func TestALargerPackageIsNotReadToItsEnd(t *testing.T) {
 		}
 	}))
 	_, err := f.again().Fetch(context.Background(), p)
-	wantError(t, err, "more than", "not what was signed")
+	wantError(t, err, "more than", "not what was expected")
 	if sent.Load() > 32<<20 {
 		t.Errorf("%d bytes were taken", sent.Load())
 	}
@@ -224,7 +224,7 @@ func TestAStalledTransferIsGivenUp(t *testing.T) {
 	f.opts.Mirror = s.URL
 	f.opts.Stall, f.opts.Attempts = 20*time.Millisecond, 1
 	_, err := f.again().Fetch(context.Background(), p)
-	wantError(t, err, "no byte for 20ms")
+	wantError(t, err, "no byte arrived for 20ms")
 }
 
 func TestCancellationEndsATransfer(t *testing.T) {

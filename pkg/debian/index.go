@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/etcdimg/etcdimg/pkg/fetch"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 )
 
@@ -123,7 +124,7 @@ func (r *Resolver) openIndex(ctx context.Context, s *suite, base string) (*os.Fi
 		}
 	}
 	if r.opts.Offline {
-		return nil, "", fmt.Errorf("%s: %w, and it is not in the cache", base, errOffline)
+		return nil, "", fmt.Errorf("%s: %w, and it is not in the cache", base, fetch.ErrOffline)
 	}
 	tried := &attempts{}
 	for _, source := range r.resolveSources(s.Archive) {
@@ -154,13 +155,13 @@ func (r *Resolver) fetchIndex(ctx context.Context, s *suite, source, name string
 	defer remove()
 	tmp := filepath.Join(dir, "index")
 	for _, place := range s.places(name, file) {
-		url := join(source, "dists/"+s.repository.Suite+"/"+place)
-		err := r.toFile(ctx, url, tmp, expectation{size: file.size, max: r.opts.Limits.Index, sha256: file.sha256})
+		url := fetch.Join(source, "dists/"+s.repository.Suite+"/"+place)
+		_, err := r.fetch.File(ctx, url, tmp, fetch.Expect{Size: file.size, Max: r.opts.Limits.Index, SHA256: file.sha256})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err != nil {
-			tried.add(url, err)
+			tried.add(err)
 			continue
 		}
 		digest, _, err := r.opts.Store.PutFile(ctx, tmp)
@@ -192,25 +193,6 @@ func (s *suite) places(name string, file signedFile) []string {
 		out = append(out, n)
 	}
 	return out
-}
-
-// toFile downloads a URL into a file, which it creates or overwrites.
-func (r *Resolver) toFile(ctx context.Context, url, name string, want expectation) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	t := newTarget(f, func() error {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		return f.Truncate(0)
-	})
-	if err := r.download(ctx, url, want, r.opts.Attempts, t); err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // packageFields are the fields of a Packages file that matter here.

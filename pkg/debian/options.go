@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/etcdimg/etcdimg/pkg/fetch"
 )
 
 // Store is what the package needs of a cache: blobs by the digest of their
@@ -66,14 +68,11 @@ type Options struct {
 	// Transport performs requests; nil means http.DefaultTransport with
 	// proxies from the environment.
 	Transport http.RoundTripper
-	// Stall is how long a connection may stay silent; 30 s if zero.
-	Stall time.Duration
-	// Attempts is how often one URL is tried while its server fails in a way
-	// that may pass; 4 if zero.
+	// Stall, Attempts and Backoff say how patient downloads are, as
+	// fetch.Options do.
+	Stall    time.Duration
 	Attempts int
-	// Backoff is the pause after the first failed attempt, doubled after each
-	// further one; 500 ms if zero.
-	Backoff time.Duration
+	Backoff  time.Duration
 
 	Limits Limits
 	Log    *slog.Logger // nil for none
@@ -110,7 +109,8 @@ func (l Limits) withDefaults() Limits {
 // from any number of goroutines at once.
 type Resolver struct {
 	opts     Options
-	client   *http.Client
+	fetch    *fetch.Fetcher
+	once     *fetch.Fetcher // does not try again
 	log      *slog.Logger
 	apt      []string // archive URIs of the host's apt configuration, in its order
 	unpacked sync.Map // record key → *Package
@@ -125,15 +125,6 @@ func NewResolver(opts Options) (*Resolver, error) {
 	opts.Limits = opts.Limits.withDefaults()
 	if opts.MaxAge == 0 {
 		opts.MaxAge = time.Hour
-	}
-	if opts.Stall == 0 {
-		opts.Stall = 30 * time.Second
-	}
-	if opts.Attempts == 0 {
-		opts.Attempts = 4
-	}
-	if opts.Backoff == 0 {
-		opts.Backoff = 500 * time.Millisecond
 	}
 	if opts.Snapshot == "" {
 		opts.Snapshot = SnapshotBase
@@ -155,7 +146,7 @@ func NewResolver(opts Options) (*Resolver, error) {
 			return nil, err
 		}
 	}
-	r := &Resolver{opts: opts, client: &http.Client{Transport: opts.Transport}, log: opts.Log}
+	r := &Resolver{opts: opts, fetch: opts.newFetcher(opts.Attempts), once: opts.newFetcher(1), log: opts.Log}
 	if opts.AptDir != "" {
 		uris, problems := readAptDir(opts.AptDir)
 		for _, p := range problems {

@@ -154,7 +154,7 @@ func releaseTime(s string) (time.Time, error) {
 // check holds a release against what was asked for, and against the time.
 func (r *release) check(suite string, now time.Time) error {
 	if path.Clean(suite) != r.Suite && path.Clean(suite) != r.Codename {
-		return fmt.Errorf("%w: it is of suite %q, codename %q", errMismatch, r.Suite, r.Codename)
+		return fmt.Errorf("it is of suite %q, codename %q", r.Suite, r.Codename)
 	}
 	if now.IsZero() {
 		return errors.New("debian: Options.Now is missing")

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/etcdimg/etcdimg/pkg/fetch"
 )
 
 // suite is a repository together with the verified state of its index.
@@ -60,7 +62,7 @@ func (r *Resolver) openSuite(ctx context.Context, repo repository, keys *keyring
 		if cachedErr == nil {
 			cachedErr = errors.New("it is not in the cache")
 		}
-		return nil, fmt.Errorf("index of %s %s: %w: %w: resolve once with the network", repo.Archive, repo.Suite, errOffline, cachedErr)
+		return nil, fmt.Errorf("index of %s %s: %w: %w: resolve once with the network", repo.Archive, repo.Suite, fetch.ErrOffline, cachedErr)
 	}
 	found, rec, tried := r.fetchSuite(ctx, repo, keys, cached != nil)
 	if ctx.Err() != nil {
@@ -106,34 +108,35 @@ func (a *attempts) untrusted() bool {
 // fetchSuite asks one source after the other for the suite's index, until one
 // has it with a good signature, of the right suite, and not expired.
 func (r *Resolver) fetchSuite(ctx context.Context, repo repository, keys *keyring, once bool) (*release, suiteRecord, *attempts) {
-	tries := r.opts.Attempts
+	fetcher := r.fetch
 	if once {
-		tries = 1 // there is one in the cache to fall back on
+		fetcher = r.once // there is one in the cache to fall back on
 	}
+	small := func(url string) ([]byte, error) { return fetcher.Bytes(ctx, url, r.opts.Limits.Release) }
 	tried := &attempts{}
 	for _, base := range r.resolveSources(repo.Archive) {
-		at := func(name string) string { return join(base, "dists/"+repo.Suite+"/"+name) }
-		data, err := r.small(ctx, at("InRelease"), tries)
+		at := func(name string) string { return fetch.Join(base, "dists/"+repo.Suite+"/"+name) }
+		data, err := small(at("InRelease"))
 		var gpg []byte
-		if errors.Is(err, errMissing) {
+		if errors.Is(err, fetch.ErrMissing) {
 			inRelease := err
-			if data, err = r.small(ctx, at("Release"), tries); err == nil {
-				gpg, err = r.small(ctx, at("Release.gpg"), tries)
+			if data, err = small(at("Release")); err == nil {
+				gpg, err = small(at("Release.gpg"))
 			}
 			if err != nil {
-				err = fmt.Errorf("InRelease: %w; Release and Release.gpg: %w", inRelease, err)
+				err = fmt.Errorf("%w; %w", inRelease, err)
 			}
 		}
 		if ctx.Err() != nil {
 			return nil, suiteRecord{}, tried
 		}
 		if err != nil {
-			tried.add(at("InRelease"), err)
+			tried.add(err)
 			continue
 		}
 		found, err := r.verify(data, gpg, repo, keys)
 		if err != nil {
-			tried.add(at("InRelease"), &verifyError{err})
+			tried.add(&verifyError{fmt.Errorf("%s: %w", at("InRelease"), err)})
 			continue
 		}
 		rec := suiteRecord{}
@@ -141,20 +144,12 @@ func (r *Resolver) fetchSuite(ctx context.Context, repo repository, keys *keyrin
 			rec.GPG, _, err = r.opts.Store.Put(ctx, bytes.NewReader(gpg))
 		}
 		if err != nil {
-			tried.add("the cache", err)
+			tried.add(fmt.Errorf("the cache: %w", err))
 			continue
 		}
 		return found, rec, tried
 	}
 	return nil, suiteRecord{}, tried
-}
-
-// small downloads a file of an index's size into memory.
-func (r *Resolver) small(ctx context.Context, url string, tries int) ([]byte, error) {
-	var b bytes.Buffer
-	t := newTarget(&b, func() error { b.Reset(); return nil })
-	err := r.download(ctx, url, expectation{size: -1, max: r.opts.Limits.Release}, tries, t)
-	return b.Bytes(), err
 }
 
 // verify checks the signature of an index, remembers the outcome, and checks

@@ -88,7 +88,7 @@ func TestAnIndexThatMustNotBeBelievedIsRefused(t *testing.T) {
 					}
 				}
 			})
-		}, []string{"suite trixie can not be verified", "SHA-256", "not what was signed"}},
+		}, []string{"suite trixie can not be verified", "SHA-256", "not what was expected"}},
 		{"an index of packages that is cut short", func(f *fixture) {
 			f.Patch(func(files map[string][]byte) {
 				for name := range files {
@@ -97,7 +97,7 @@ func TestAnIndexThatMustNotBeBelievedIsRefused(t *testing.T) {
 					}
 				}
 			})
-		}, []string{"not what was signed", "bytes, not"}},
+		}, []string{"not what was expected", "bytes, not"}},
 	} {
 		t.Run(c.title, func(t *testing.T) {
 			f := simple(t)

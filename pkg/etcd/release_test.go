@@ -301,7 +301,7 @@ func TestReleasePageThatFailsIsToldAndLeavesNothing(t *testing.T) {
 		"other content":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte("x"), len(whole))) }, []string{"its SHA-256 is", "changed it, or it was published anew", "nothing of it was used"}},
 		"longer content":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(append(slices.Clone(whole), 0)) }, []string{"not what was expected", "bytes, not"}},
 		"shorter content": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(whole[:100]) }, []string{"100 bytes, not"}},
-		"endless content": {endless, []string{"larger than allowed"}},
+		"endless content": {endless, []string{"not what was expected: more than"}},
 		"always truncated": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(whole)))
 			_, _ = w.Write(whole[:100])

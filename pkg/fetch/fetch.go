@@ -95,12 +95,12 @@ func (f *Fetcher) checkRedirect(req *http.Request, via []*http.Request) error {
 // Expect is what is known of a file before it is there.
 type Expect struct {
 	Size   int64  // bytes; 0 if it is not known
-	Max    int64  // most bytes that are taken; required where Size is not known
+	Max    int64  // most bytes that are taken, whatever Size says; required where Size is not known
 	SHA256 string // hex; "" if it is not known
 }
 
 func (e Expect) limit() int64 {
-	if e.Size > 0 {
+	if e.Size > 0 && (e.Max == 0 || e.Size < e.Max) {
 		return e.Size
 	}
 	return e.Max
@@ -273,10 +273,14 @@ func copyFile(ctx context.Context, name string, want Expect, t *target) error {
 // more.
 func copyUpTo(ctx context.Context, t *target, src io.Reader, want Expect) error {
 	_, err := io.Copy(t, io.LimitReader(contextReader{ctx, src}, want.limit()-t.n+1))
-	if err == nil && t.n > want.limit() {
-		err = fmt.Errorf("%w: more than %d bytes", ErrTooLarge, want.limit())
+	if err != nil || t.n <= want.limit() {
+		return err
 	}
-	return err
+	kind := ErrTooLarge
+	if want.limit() == want.Size {
+		kind = ErrMismatch
+	}
+	return fmt.Errorf("%w: more than %d bytes", kind, want.limit())
 }
 
 type contextReader struct {
