@@ -87,6 +87,8 @@ func (b *workbench) debian(ctx context.Context, runs int) ([]row, error) {
 		{"debian-slim's packages, warm", w.String(), "", true},
 		{"mmdebstrap, the same packages", m.String(), "", true},
 		{"cold assembly / mmdebstrap", fmt.Sprintf("1/%.1f", m.wall.Seconds()/c.wall.Seconds()), fmt.Sprintf("1/%d", debianColdShare), c.wall*debianColdShare <= m.wall},
+		{"cold assembly / mmdebstrap, processor time", fmt.Sprintf("1/%.1f", m.cpu.Seconds()/c.cpu.Seconds()), "", true},
+		{"warm assembly / mmdebstrap, processor time", fmt.Sprintf("1/%.0f", m.cpu.Seconds()/w.cpu.Seconds()), "", true},
 		{"warm assembly / mmdebstrap", fmt.Sprintf("1/%.0f", m.wall.Seconds()/w.wall.Seconds()), fmt.Sprintf("1/%d", debianWarmShare), w.wall*debianWarmShare <= m.wall},
 	}, nil
 }

@@ -27,7 +27,7 @@ import (
 func main() {
 	runs := flag.Int("runs", 5, "how often to measure the quick builds; medians are shown")
 	cold := flag.Bool("cold", true, "measure cold builds, too")
-	only := flag.String("only", "", "measure one part only: migrate, lines or statements")
+	only := flag.String("only", "", "measure one part only: debian, lines, migrate or statements")
 	lines := flag.String("lines", "3.7.3,3.6.16,3.5.35,3.4.26,3.3.27,3.2.32,3.1.20,3.0.17,2.3.8", "the etcd versions whose cold builds are measured together, one from 3.5 on first")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -65,10 +65,12 @@ func bench(ctx context.Context, runs int, cold bool, only string, lines []string
 		steps = steps[len(steps)-1:]
 	case only == "statements":
 		steps = []func(context.Context) ([]row, error){func(ctx context.Context) ([]row, error) { return b.statements(ctx, runs) }}
+	case only == "debian":
+		steps = []func(context.Context) ([]row, error){func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) }}
 	case only == "lines":
 		steps = []func(context.Context) ([]row, error){all}
 	case only != "":
-		return fmt.Errorf("-only=%s: there are migrate, lines and statements", only)
+		return fmt.Errorf("-only=%s: there are debian, lines, migrate and statements", only)
 	case cold:
 		// First, so that the cold build's layers and binaries serve the warm ones.
 		steps = append([]func(context.Context) ([]row, error){b.cold, all}, steps...)

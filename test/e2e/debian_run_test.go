@@ -117,11 +117,8 @@ func TestDevIsADebianInWhichEverythingWorks(t *testing.T) {
 			apt-get remove -y --purge curl
 			apt-get autoremove -y
 			test -z "$(dpkg --audit)"
-			ls -l /var/cache/apt/archives`)
-		has(t, "its output", out, "Setting up curl", "Setting up procps", "Removing curl")
-		if strings.Contains(out, ".deb\n") && strings.Contains(tail(out, 5), ".deb") {
-			t.Errorf("downloaded packages stay:\n%s", tail(out, 5))
-		}
+			echo "downloads that stay: $(find /var/cache/apt/archives -name '*.deb' | wc -l)"`)
+		has(t, "its output", out, "Setting up curl", "Setting up procps", "Removing curl", "downloads that stay: 0")
 	})
 
 	t.Run("packages can be installed again and upgraded", func(t *testing.T) {
@@ -202,7 +199,7 @@ func TestDebianOnForeignArchitectures(t *testing.T) {
 			shared.emulate(t, arch)
 			for _, profile := range []string{"debian-slim.yaml", "dev.yaml"} {
 				image := buildDebian(t, e, shared.profile(profile), arch)
-				out := e.shell(t, []string{"--platform", "linux/" + arch, "--entrypoint", ""}, image, "uname -m; dpkg -l; dpkg --print-architecture; dpkg --audit; etcd --version; id -un")
+				out := e.shell(t, []string{"--platform", "linux/" + arch, "--entrypoint", ""}, image, "uname -m; dpkg -l; dpkg --print-architecture; test -z \"$(dpkg --audit)\"; etcd --version; id -un")
 				has(t, profile, out, "ii  bash ", "ii  libc6:"+debianName(arch), "\n"+debianName(arch)+"\n", "etcd Version: "+hardenedVersion, "OS/Arch: linux/"+arch)
 			}
 		})

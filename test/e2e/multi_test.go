@@ -39,8 +39,6 @@ func multi(t *testing.T, arch, out string, versions []string, more ...string) *r
 	args := options([]string{"build", profile, "--arch", arch, "-o", out, "--output", "json"}, skipSuites)
 	if strings.HasSuffix(out, ".tar") {
 		args = append(args, "--tag", strings.TrimSuffix(filepath.Base(out), ".tar")+":"+arch)
-	} else {
-		args = append(args, "--bare")
 	}
 	c := shared.command(args...)
 	if store := os.Getenv("ETCDIMG_TEST_STORE"); store != "" {
@@ -115,6 +113,24 @@ func TestMultiImage(t *testing.T) {
 		t.Logf("figures: %.1f MB compressed with all lines, %.1f MB with 3.4 to 3.7", float64(total)/1e6, float64(recent)/1e6)
 		if total > multiSize || recent > recentSize {
 			t.Errorf("%d bytes with all lines, %d with 3.4 to 3.7; want at most %d and %d", total, recent, multiSize, recentSize)
+		}
+	})
+
+	t.Run("tells which modules were edited", func(t *testing.T) {
+		said, _, err := shared.command("inspect", dir).run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var edited []string
+		for line := range strings.Lines(said) {
+			if words := strings.Fields(line); len(words) > 5 && words[0] == "edited" {
+				module, _, _ := strings.Cut(words[1], "@")
+				edited = append(edited, module)
+			}
+		}
+		want := []string{"github.com/ugorji/go", "github.com/ugorji/go", "github.com/boltdb/bolt", "github.com/coreos/go-systemd", "github.com/ugorji/go", "github.com/coreos/etcd"}
+		if !slices.Equal(edited, want) {
+			t.Errorf("it tells of edits of %v, not of %v:\n%s", edited, want, said)
 		}
 	})
 
