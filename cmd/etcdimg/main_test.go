@@ -54,10 +54,10 @@ func TestScripts(t *testing.T) {
 // world is what scripts have in place of the network.
 type world struct {
 	repo    string   // the checkout
-	dir     string   // mirror, mirror-newer, mirror-bad-deb, …
+	dir     string   // mirror, mirror-newer, mirror-bad-deb, releases, …
 	environ []string // the Go module proxy's
 	modules string   // a Go module proxy with the modules that this test itself was built of
-	key     []byte   // that signs the archives
+	key     []byte   // that signs the archives, and the releases in releases-signed
 	base    string   // a profile that scripts include
 }
 
@@ -80,12 +80,21 @@ func newWorld(t *testing.T) world {
 	}
 	w.modules = "file://" + filepath.Join(strings.TrimSpace(string(cached)), "cache", "download")
 
-	if err := etcdtest.Release(filepath.Join(w.dir, "releases"), "3.6.99", runtime.GOARCH); err != nil {
-		t.Fatal(err)
-	}
-
 	now := time.Now()
 	mirror := debiantest.NewMirror(now)
+	for _, page := range []string{"releases", "releases-signed"} {
+		if err := etcdtest.Release(filepath.Join(w.dir, page), "3.6.99", runtime.GOARCH); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sums := filepath.Join(w.dir, "releases-signed", "v3.6.99", "SHA256SUMS")
+	checksums, err := os.ReadFile(sums)
+	if err == nil {
+		err = os.WriteFile(sums+".asc", debiantest.DetachSign(checksums, now, mirror.Key), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	mirror.AddHardened()
 	mirror.AddBusybox()
 	mirror.Suite("debian", "trixie").Add(debiantest.Deb{Name: "example-tool", Scripts: map[string]string{"postinst": "#!/bin/sh\nuseradd tool\n"}})

@@ -47,6 +47,9 @@ func localFiles(p *profile.Profile) ([]lock.LocalFile, error) {
 	for i, k := range p.Contents.Keyring {
 		named[k] = fmt.Sprintf("contents.keyring[%d]", i)
 	}
+	for i, k := range p.Etcd.Keyring {
+		named[k] = fmt.Sprintf("etcd.keyring[%d]", i)
+	}
 	var files []lock.LocalFile
 	for path, key := range named {
 		b, err := p.ReadLocal(path)

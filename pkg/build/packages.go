@@ -96,7 +96,7 @@ func (d *debianPackages) ruleOptions(t *rootfs.Tree, p *profile.Profile, l *lock
 	if o.Sources, err = debian.RuntimeSources(p.Contents.RuntimeRepositories, l.Suites, set); err != nil {
 		return o, fmt.Errorf("contents.runtime-repositories: %w", err)
 	}
-	if o.Keys, err = readKeyring(p); err != nil {
+	if o.Keys, err = readKeys(p, "contents.keyring", p.Contents.Keyring); err != nil {
 		return o, err
 	}
 	for _, c := range p.Certificates.Additional {
@@ -111,13 +111,13 @@ func (d *debianPackages) ruleOptions(t *rootfs.Tree, p *profile.Profile, l *lock
 	return o, nil
 }
 
-// readKeyring reads the keys that may sign archives beside Debian's.
-func readKeyring(p *profile.Profile) ([][]byte, error) {
+// readKeys reads the files that a profile names under a key.
+func readKeys(p *profile.Profile, name string, keyring []string) ([][]byte, error) {
 	var keys [][]byte
-	for _, key := range p.Contents.Keyring {
+	for _, key := range keyring {
 		bytes, err := p.ReadLocal(key)
 		if err != nil {
-			return nil, fmt.Errorf("contents.keyring: %w", err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		keys = append(keys, bytes)
 	}

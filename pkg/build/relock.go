@@ -81,7 +81,7 @@ func (b *Builder) Relock(ctx context.Context, p *profile.Profile, old *lock.Lock
 	for i, version := range p.Etcd.Versions {
 		g.Go(func() error {
 			var err error
-			fresh.Etcd[i], err = b.relockEtcd(gctx, p, then, old, i, version, u)
+			fresh.Etcd[i], err = b.relockEtcd(gctx, p, then, old, fresh, i, version, u)
 			return err
 		})
 	}
@@ -94,19 +94,20 @@ func (b *Builder) Relock(ctx context.Context, p *profile.Profile, old *lock.Lock
 
 // relockEtcd is the pin of one etcd version: the older lock's, with what
 // changes in it.
-func (b *Builder) relockEtcd(ctx context.Context, p, then *profile.Profile, old *lock.Lock, i int, version string, u Update) (lock.Etcd, error) {
+func (b *Builder) relockEtcd(ctx context.Context, p, then *profile.Profile, old, fresh *lock.Lock, i int, version string, u Update) (lock.Etcd, error) {
 	request := etcdRequest(p, version, p.Archs)
 	at := slices.IndexFunc(old.Etcd, func(e lock.Etcd) bool { return e.Version == version })
-	same := at >= 0 && reflect.DeepEqual(request, etcdRequest(then, version, then.Archs))
+	same := at >= 0 && reflect.DeepEqual(request, etcdRequest(then, version, then.Archs)) &&
+		slices.Equal(p.Etcd.Keyring, then.Etcd.Keyring) && sameKeys(p.Etcd.Keyring, old, fresh)
 	if same && !u.Etcd && !u.Toolchain {
 		return old.Etcd[at], nil
 	}
 	if at >= 0 && !u.Toolchain && p.Etcd.Toolchain == "" && then.Etcd.Toolchain == "" {
 		request.Toolchain = old.Etcd[at].Toolchain
 	}
-	pin, err := b.etcd.Resolve(ctx, request)
+	pin, err := b.pinEtcd(ctx, p, i, request)
 	if err != nil {
-		return lock.Etcd{}, fmt.Errorf("choosing etcd %s: %w", version, located(p, fmt.Sprintf("etcd.versions[%d]", i), err))
+		return lock.Etcd{}, err
 	}
 	if same && !u.Etcd { // the toolchain alone
 		toolchain := pin.Toolchain
@@ -129,7 +130,7 @@ func (b *Builder) relockMigrate(p, then *profile.Profile, old *lock.Lock, u Upda
 func (b *Builder) relockDebian(ctx context.Context, p, then *profile.Profile, old, fresh *lock.Lock, u Update) error {
 	same := slices.Equal(p.Contents.Repositories, then.Contents.Repositories) &&
 		slices.Equal(p.Contents.Packages, then.Contents.Packages) &&
-		slices.Equal(p.Archs, then.Archs) && sameKeys(p, old, fresh)
+		slices.Equal(p.Archs, then.Archs) && sameKeys(p.Contents.Keyring, old, fresh)
 	if same && !u.Debian && len(u.Packages) == 0 {
 		fresh.Suites, fresh.Debian = old.Suites, old.Debian
 		return nil
@@ -167,10 +168,10 @@ func pinned(l *lock.Lock) []lock.Debian {
 	return sets
 }
 
-// sameKeys says whether the profile's keys are those that the lock was made
-// with.
-func sameKeys(p *profile.Profile, old, fresh *lock.Lock) bool {
-	for _, key := range p.Contents.Keyring {
+// sameKeys says whether the keys in files of the profile's are those that the
+// lock was made with.
+func sameKeys(keyring []string, old, fresh *lock.Lock) bool {
+	for _, key := range keyring {
 		is := func(f lock.LocalFile) bool { return f.Path == key }
 		i, j := slices.IndexFunc(old.Files, is), slices.IndexFunc(fresh.Files, is)
 		if i < 0 || j < 0 || old.Files[i] != fresh.Files[j] {

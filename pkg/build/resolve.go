@@ -31,12 +31,9 @@ func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profi
 	g, ctx := errgroup.WithContext(ctx)
 	for i, version := range p.Etcd.Versions {
 		g.Go(func() error {
-			pin, err := b.etcd.Resolve(ctx, etcdRequest(p, version, archs))
-			if err != nil {
-				return fmt.Errorf("choosing etcd %s: %w", version, located(p, fmt.Sprintf("etcd.versions[%d]", i), err))
-			}
-			l.Etcd[i] = pin
-			return nil
+			var err error
+			l.Etcd[i], err = b.pinEtcd(ctx, p, i, etcdRequest(p, version, archs))
+			return err
 		})
 	}
 	g.Go(func() error {
@@ -77,6 +74,21 @@ func etcdRequest(p *profile.Profile, version string, archs []profile.Arch) etcd.
 	}
 }
 
+// pinEtcd pins the i-th etcd version of a profile. The keys of official releases
+// are read for it: the request is without them, so that requests of a profile
+// that is known by its text alone can be made.
+func (b *Builder) pinEtcd(ctx context.Context, p *profile.Profile, i int, r etcd.Request) (lock.Etcd, error) {
+	var err error
+	if r.Keyring, err = readKeys(p, "etcd.keyring", p.Etcd.Keyring); err != nil {
+		return lock.Etcd{}, err
+	}
+	pin, err := b.etcd.Resolve(ctx, r)
+	if err != nil {
+		return lock.Etcd{}, fmt.Errorf("choosing etcd %s: %w", r.Version, located(p, fmt.Sprintf("etcd.versions[%d]", i), err))
+	}
+	return pin, nil
+}
+
 // located gives an error about a key the place where the key was written.
 func located(p *profile.Profile, versionKey string, err error) error {
 	var wrong *etcd.KeyError
@@ -103,7 +115,7 @@ func (b *Builder) resolvePackages(ctx context.Context, p *profile.Profile, archs
 		r.Archs = append(r.Archs, string(arch))
 	}
 	var err error
-	if r.Keyring, err = readKeyring(p); err != nil {
+	if r.Keyring, err = readKeys(p, "contents.keyring", p.Contents.Keyring); err != nil {
 		return nil, nil, err
 	}
 	suites, sets, err := b.debian.Resolve(ctx, r)

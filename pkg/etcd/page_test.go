@@ -142,9 +142,9 @@ func (p *page) count(name string) int {
 var quick = fetch.Options{Attempts: 3, Backoff: time.Millisecond, Stall: time.Second}
 
 // from returns the place that base names.
-func from(t *testing.T, base string, keys ...[]byte) *etcd.Releases {
+func from(t *testing.T, base string) *etcd.Releases {
 	t.Helper()
-	r, err := etcd.NewReleases(etcd.ReleaseOptions{Base: base, Keyring: keys, Fetch: quick})
+	r, err := etcd.NewReleases(etcd.ReleaseOptions{Base: base, Fetch: quick})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +165,12 @@ func releaseMachine(t *testing.T) *machine {
 }
 
 func (m *machine) pinRelease(r *etcd.Releases, archs ...string) (lock.Etcd, error) {
+	return m.pinSigned(r, nil, archs...)
+}
+
+func (m *machine) pinSigned(r *etcd.Releases, keys [][]byte, archs ...string) (lock.Etcd, error) {
 	s := &etcd.Resolver{Go: etcd.NewGo(m.env, m.ran), Store: m.store, Releases: r, Events: m.observe}
-	return s.Resolve(m.t.Context(), etcd.Request{Version: released, From: "release", Archs: archs})
+	return s.Resolve(m.t.Context(), etcd.Request{Version: released, From: "release", Archs: archs, Keyring: keys})
 }
 
 func (m *machine) unpackRelease(r *etcd.Releases, pin lock.Etcd, arch string, binaries ...string) (etcd.Binaries, error) {

@@ -34,17 +34,13 @@ const (
 type ReleaseOptions struct {
 	// Base is a release page or a mirror of one: an http, https or file URL, or
 	// a local folder. Empty means DefaultReleases.
-	Base string
-	// Keyring has OpenPGP keys, armored or binary. With one at least, a release
-	// whose checksums none of them has signed is refused.
-	Keyring [][]byte
-	Fetch   fetch.Options
+	Base  string
+	Fetch fetch.Options
 }
 
 // Releases is a place that has official releases.
 type Releases struct {
 	base  string
-	keys  openpgp.EntityList
 	fetch *fetch.Fetcher
 }
 
@@ -57,19 +53,24 @@ func NewReleases(o ReleaseOptions) (*Releases, error) {
 	if err != nil {
 		return nil, fmt.Errorf("where official releases come from: %w", err)
 	}
-	r := &Releases{base: base, fetch: fetch.New(o.Fetch)}
-	for i, key := range o.Keyring {
+	return &Releases{base: base, fetch: fetch.New(o.Fetch)}, nil
+}
+
+// readKeyring reads keys that may have signed a release. Errors are *KeyError.
+func readKeyring(keyring [][]byte) (openpgp.EntityList, error) {
+	var keys openpgp.EntityList
+	for i, key := range keyring {
 		read := openpgp.ReadKeyRing
 		if bytes.Contains(key, []byte("-----BEGIN PGP")) {
 			read = openpgp.ReadArmoredKeyRing
 		}
 		entities, err := read(bytes.NewReader(key))
 		if err != nil {
-			return nil, fmt.Errorf("key %d for official releases: %w", i+1, err)
+			return nil, &KeyError{Key: fmt.Sprintf("etcd.keyring[%d]", i), Err: fmt.Errorf("it is no file of OpenPGP keys: %w", err)}
 		}
-		r.keys = append(r.keys, entities...)
+		keys = append(keys, entities...)
 	}
-	return r, nil
+	return keys, nil
 }
 
 // orDefault is r, or etcd's own release page for nil.
@@ -93,8 +94,12 @@ const (
 // pinRelease pins the archives of a version for architectures. Each is
 // downloaded, into the store where there is one, and looked into. It returns
 // the date of the newest program, too.
-func (s *Resolver) pinRelease(ctx context.Context, l Line, v version, archs, binaries []string) (*lock.Release, time.Time, error) {
+func (s *Resolver) pinRelease(ctx context.Context, l Line, v version, archs []string, r Request) (*lock.Release, time.Time, error) {
 	doing := "pinning the official release of etcd " + v.String()
+	keys, err := readKeyring(r.Keyring)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
 	page, err := s.Releases.orDefault()
 	if err != nil {
 		return nil, time.Time{}, err
@@ -117,7 +122,7 @@ func (s *Resolver) pinRelease(ctx context.Context, l Line, v version, archs, bin
 		Checksums: lock.File{Path: at + "SHA256SUMS", Size: int64(len(sums)), SHA256: hexSHA256(sums)},
 		Archives:  map[string]lock.Archive{},
 	}
-	if pin.Signature, err = page.signature(ctx, at+"SHA256SUMS", sums); err != nil {
+	if pin.Signature, err = page.signature(ctx, keys, at+"SHA256SUMS", sums); err != nil {
 		return nil, time.Time{}, fmt.Errorf("%s: %w", doing, err)
 	}
 	var newest time.Time
@@ -128,7 +133,7 @@ func (s *Resolver) pinRelease(ctx context.Context, l Line, v version, archs, bin
 				"etcd %s has no official release for %s: its SHA256SUMS does not list %s; use source for it", v, arch, name)}
 		}
 		s.emit(v, Downloading, name)
-		a, date, err := s.pinArchive(ctx, page, lock.File{Path: at + name, SHA256: digests[name]}, arch, l, binaries)
+		a, date, err := s.pinArchive(ctx, page, lock.File{Path: at + name, SHA256: digests[name]}, arch, l, r.Binaries)
 		if err != nil {
 			return nil, time.Time{}, fmt.Errorf("%s: %w", doing, err)
 		}
@@ -141,7 +146,7 @@ func (s *Resolver) pinRelease(ctx context.Context, l Line, v version, archs, bin
 }
 
 // signature says by whom a file was signed.
-func (r *Releases) signature(ctx context.Context, file string, content []byte) (string, error) {
+func (r *Releases) signature(ctx context.Context, keys openpgp.EntityList, file string, content []byte) (string, error) {
 	for _, ending := range []string{".asc", ".sig"} {
 		signature, err := r.fetch.Bytes(ctx, fetch.Join(r.base, file+ending), maxSignature)
 		if errors.Is(err, fetch.ErrMissing) {
@@ -150,20 +155,20 @@ func (r *Releases) signature(ctx context.Context, file string, content []byte) (
 		if err != nil {
 			return "", err
 		}
-		if len(r.keys) == 0 {
+		if len(keys) == 0 {
 			return unverified, nil
 		}
 		check := openpgp.CheckDetachedSignature
 		if bytes.Contains(signature, []byte("-----BEGIN PGP")) {
 			check = openpgp.CheckArmoredDetachedSignature
 		}
-		signer, err := check(r.keys, bytes.NewReader(content), bytes.NewReader(signature), nil)
+		signer, err := check(keys, bytes.NewReader(content), bytes.NewReader(signature), nil)
 		if err != nil {
 			return "", fmt.Errorf("%s is not a signature by any of the given keys: %w; nothing of the release was used", fetch.Join(r.base, file+ending), err)
 		}
 		return fmt.Sprintf("%X", signer.PrimaryKey.Fingerprint), nil
 	}
-	if len(r.keys) > 0 {
+	if len(keys) > 0 {
 		return "", fmt.Errorf("%s has no signature beside it (.asc or .sig), and keys are given that must have signed it", fetch.Join(r.base, file))
 	}
 	return unsigned, nil

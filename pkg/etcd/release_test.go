@@ -195,7 +195,7 @@ func TestSignatureOfTheChecksumsIsVerifiedAndRecorded(t *testing.T) {
 		"signed by someone else": {forged, [][]byte{key}, "", []string{"SHA256SUMS.asc is not a signature by any of the given keys", "nothing of the release was used"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pin, err := releaseMachine(t).pinRelease(from(t, filepath.Dir(c.page.dir), c.keys...), "amd64")
+			pin, err := releaseMachine(t).pinSigned(from(t, filepath.Dir(c.page.dir)), c.keys, "amd64")
 			if c.says != nil {
 				wantError(t, err, c.says...)
 			} else if err != nil || pin.Release.Signature != c.want {
@@ -203,9 +203,8 @@ func TestSignatureOfTheChecksumsIsVerifiedAndRecorded(t *testing.T) {
 			}
 		})
 	}
-	if _, err := etcd.NewReleases(etcd.ReleaseOptions{Keyring: [][]byte{[]byte("no key")}}); err == nil {
-		t.Error("what is no key is taken for one")
-	}
+	_, err := releaseMachine(t).pinSigned(from(t, filepath.Dir(good.dir)), [][]byte{key, []byte("no key")}, "amd64")
+	wantError(t, err, "etcd.keyring[1]: it is no file of OpenPGP keys")
 }
 
 func newKey(t *testing.T, email string) *openpgp.Entity {

@@ -28,6 +28,9 @@ type Request struct {
 	// Archs are the architectures that official releases are pinned for; none
 	// means all. What is compiled is pinned for all of them at once.
 	Archs []string
+	// Keyring has OpenPGP keys, armored or binary. With one at least, an
+	// official release whose checksums none of them has signed is refused.
+	Keyring [][]byte
 }
 
 // Where binaries come from.

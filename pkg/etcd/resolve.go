@@ -60,7 +60,7 @@ func (s *Resolver) Resolve(ctx context.Context, r Request) (lock.Etcd, error) {
 	}
 	if len(releases) > 0 {
 		var date time.Time
-		if pin.Release, date, err = s.pinRelease(ctx, l, v, releases, r.Binaries); err != nil {
+		if pin.Release, date, err = s.pinRelease(ctx, l, v, releases, r); err != nil {
 			return lock.Etcd{}, err
 		}
 		if w, ok, err := embedded(v); err == nil && ok {

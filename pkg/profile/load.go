@@ -49,7 +49,7 @@ func Read(name string, open Opener) (*Profile, error) {
 }
 
 // Local is where the local file is that the profile names: a File's or
-// Certificate's Source or an item of Contents.Keyring. The result is relative
+// Certificate's Source or an item of Contents.Keyring or Etcd.Keyring. The result is relative
 // to the working directory if the profile's own name was.
 func (p *Profile) Local(source string) string {
 	if filepath.IsAbs(source) {
@@ -71,7 +71,7 @@ func (p *Profile) ReadLocal(source string) ([]byte, error) {
 // Sources are the local files that the profile names for some architectures, as
 // it names them: sorted, each once.
 func (p *Profile) Sources(archs []Arch) []string {
-	all := slices.Clone(p.Contents.Keyring)
+	all := slices.Concat(p.Contents.Keyring, p.Etcd.Keyring)
 	for _, f := range p.Contents.Files {
 		for _, arch := range archs {
 			all = append(all, f.SourceFor(arch))

@@ -22,7 +22,7 @@ type rule struct {
 var rules = []rule{
 	{"something is in the image", []string{"etcd", "contents", "paths"}, checkNotEmpty},
 	{"versions and binaries go together", []string{"etcd.versions"}, checkBinaries},
-	{"only what is compiled can be tuned", []string{"etcd.from", "archs"}, checkSourceOnly},
+	{"only what is compiled can be tuned", []string{"etcd.from", "archs"}, checkFrom},
 	{"packages come from somewhere, once", nil, checkPackages},
 	{"architectures are named once", nil, checkArchs},
 	{"certificates are certificates", nil, checkCertificates},
@@ -113,9 +113,13 @@ func olderThan(version string, major, minor int) bool {
 	return errX == nil && errY == nil && (x < major || x == major && y < minor)
 }
 
-// checkSourceOnly lets the toolchain pass: it compiles migrate, too.
-func checkSourceOnly(p *Profile, j *judge) {
+// checkFrom holds what is for binaries of one origin alone against where they
+// come from. It lets the toolchain pass, which compiles migrate, too.
+func checkFrom(p *Profile, j *judge) {
 	releases := p.Etcd.From.releases(p.Archs)
+	if len(p.Etcd.Keyring) > 0 && len(releases) == 0 {
+		j.report("etcd.keyring", "its keys are for official releases, and none is taken", "remove it, or write etcd.from: release")
+	}
 	for _, k := range []struct {
 		key  string
 		set  bool

@@ -48,6 +48,7 @@ type Etcd struct {
 	Versions  []string          `json:"versions,omitempty" format:"version" doc:"etcd versions, MAJOR.MINOR.PATCH; the first has the plain names (/usr/local/bin/etcd)."`
 	Binaries  []string          `json:"binaries,omitempty" enum:"etcd,etcdctl,etcdutl" doc:"Which binaries of each version; etcd alone when absent. A line older than 3.5 has no etcdutl."`
 	From      From              `json:"from,omitempty" enum:"source,release" default:"source" doc:"Compile from Go modules (source), or unpack an official release; or a mapping from architectures, and default for the others, to one of the two."`
+	Keyring   []string          `json:"keyring,omitempty" format:"local" doc:"OpenPGP keys, by path relative to the profile, one of which must have signed the checksums of an official release."`
 	Toolchain string            `json:"toolchain,omitempty" format:"toolchain" doc:"The Go toolchain that compiles, as go1.27.4; the newest release when absent."`
 	Bump      map[string]string `json:"bump,omitempty" format:"bump" doc:"Dependencies to raise above what etcd pins: module path to version."`
 	FIPS      bool              `json:"fips,omitempty" doc:"Build with Go's FIPS 140-3 module (GOFIPS140)."`
