@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -90,7 +89,7 @@ func loadAll(paths []string) ([]*profile.Profile, error) {
 			}
 			return os.ReadFile(name)
 		})
-		if errors.Is(err, fs.ErrNotExist) {
+		if info, serr := os.Stat(path); serr != nil || info.IsDir() {
 			p, err = loadProfile(path) // one of those that come with etcdimg, or none
 		}
 		if err != nil {

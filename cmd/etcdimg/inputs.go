@@ -64,9 +64,9 @@ func (f *inputFlags) findLock(p *profile.Profile) (*lock.Lock, error) {
 	if f.unlocked != "" {
 		return nil, nil
 	}
-	path, name := lockOf(p), argOf(p)
+	name := argOf(p)
 	remedy := "lock again: etcdimg lock " + name
-	l, err := lock.ReadFile(path)
+	l, path, err := readLock(p)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && f.locked:
 		return nil, fmt.Errorf("there is no %s, and --locked allows nothing else: make one with etcdimg lock %s", path, name)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/etcdimg/etcdimg/pkg/build"
+	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/diff"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/profile"
@@ -21,9 +22,10 @@ import (
 // lockFlags are the flags of the lock command.
 type lockFlags struct {
 	inputFlags
-	update []string
-	check  bool
-	output string
+	update  []string
+	check   bool
+	mayLack bool
+	output  string
 }
 
 // updateEverything stands for an --update that names nothing.
@@ -32,20 +34,24 @@ const updateEverything = "all"
 func newLockCommand() *cobra.Command {
 	var f lockFlags
 	cmd := &cobra.Command{
-		Use:   "lock PROFILE [--update [WHAT...] | --check]",
+		Use:   "lock PROFILE... [--update [WHAT...] | --check]",
 		Short: "Pin everything that determines a profile's images in a file beside it",
 		Long: `Pin everything that determines a profile's images, for all of its architectures,
 in PROFILE.lock.json beside it: etcd's modules and their checksums, the compiler,
 every Debian package by digest, with the snapshot that keeps it, and the profile
 itself as resolved. Keep it in version control: build finds and uses it.
-` + profileArg + strings.Join(builtInProfiles(), ", ") + `; its lock is in
-the working directory.
+` + profileArg + strings.Join(builtInProfiles(), ", ") + `. They bring
+locks along; a lock of one in the working directory takes its place.
+
+Profiles that others of the list include, and that do not stand for themselves,
+are passed over.
 
 Where there is a lock, its pins stay, except those that the profile no longer
 allows, and those that --update names: etcd, toolchain, debian, or packages by
 name; all, if it names nothing. What moves is printed. --check writes nothing,
 and fails where --update would move something.`,
 		Example: `  etcdimg lock configs/hardened.yaml
+  etcdimg lock configs/*.yaml
   etcdimg lock configs/hardened.yaml --update
   etcdimg lock configs/hardened.yaml --update debian
   etcdimg lock configs/hardened.yaml --update ca-certificates tzdata
@@ -56,67 +62,52 @@ and fails where --update would move something.`,
 	cmd.Flags().StringSliceVar(&f.update, "update", nil, "choose anew what is named, or everything: etcd, toolchain, debian, PACKAGE")
 	cmd.Flags().Lookup("update").NoOptDefVal = updateEverything
 	cmd.Flags().BoolVar(&f.check, "check", false, "write nothing; exit 1 if there are newer inputs")
+	cmd.Flags().BoolVar(&f.mayLack, "allow-missing", false, "pin packages that no source has right now by the signed index alone; recorded")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.output = *output
 		if err := checkOutput(cmd, f.output, "text", "json"); err != nil {
 			return err
 		}
-		path, err := f.words(cmd, args)
+		paths, err := f.words(cmd, args)
 		if err != nil {
 			return err
 		}
-		return runLock(cmd, path, f)
+		return runLock(cmd, paths, f)
 	}
 	return cmd
 }
 
-// words tells the profile among the arguments from what is to be updated: a
+// words tells the profiles among the arguments from what is to be updated: a
 // flag whose value may be missing does not take the next word.
-func (f *lockFlags) words(cmd *cobra.Command, args []string) (profile string, err error) {
+func (f *lockFlags) words(cmd *cobra.Command, args []string) (profiles []string, err error) {
 	var rest []string
 	for _, a := range args {
-		if ext := filepath.Ext(a); profile == "" && (ext == ".yaml" || ext == ".yml" || ext == ".json" || slices.Contains(builtInProfiles(), a) || len(args) == 1) {
-			profile = a
+		if ext := filepath.Ext(a); ext == ".yaml" || ext == ".yml" || ext == ".json" || slices.Contains(builtInProfiles(), a) || len(args) == 1 {
+			profiles = append(profiles, a)
 			continue
 		}
 		rest = append(rest, a)
 	}
 	switch {
-	case profile == "":
-		return "", usagef(cmd, "none of %s is a profile: name a .yaml file", strings.Join(args, ", "))
+	case len(profiles) == 0:
+		return nil, usagef(cmd, "none of %s is a profile: name a .yaml file", strings.Join(args, ", "))
 	case len(rest) > 0 && len(f.update) == 0:
-		return "", usagef(cmd, "lock takes one profile, and %s is one more", strings.Join(rest, ", "))
+		return nil, usagef(cmd, "%s is no profile: name .yaml files, and what is to move after --update", strings.Join(rest, ", "))
 	}
 	if len(rest) > 0 && slices.Equal(f.update, []string{updateEverything}) {
 		f.update = nil
 	}
 	f.update = append(f.update, rest...)
-	return profile, nil
+	return profiles, nil
 }
 
-func runLock(cmd *cobra.Command, path string, f lockFlags) error {
-	p, err := loadProfile(path)
+// runLock locks profiles one after the other. One that fails keeps none of the
+// others from it.
+func runLock(cmd *cobra.Command, paths []string, f lockFlags) error {
+	profiles, err := loadAll(paths)
 	if err != nil {
 		return err
-	}
-	file := lockOf(p)
-	old, err := lock.ReadFile(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && f.check:
-		return fmt.Errorf("there is no %s to check: make one with etcdimg lock %s", file, path)
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return fmt.Errorf("%w\nTo begin anew, remove %s", err, file)
-	default:
-		if f.check {
-			if err := build.Match(p, old); err != nil {
-				return fmt.Errorf("%s: %w\nlock again: etcdimg lock %s", file, err, path)
-			}
-		}
-		if !cmd.Flags().Changed("skip-suite") {
-			f.skipSuites = build.Skips(old)
-		}
 	}
 	c, err := openCache()
 	if err != nil {
@@ -126,6 +117,36 @@ func runLock(cmd *cobra.Command, path string, f lockFlags) error {
 	quiet, _ := cmd.Flags().GetBool("quiet")
 	show := newProgress(cmd.ErrOrStderr(), quiet)
 	defer show.close()
+	var errs []error
+	for _, p := range profiles {
+		err := lockOne(cmd, p, f, c, show)
+		if cmd.Context().Err() != nil {
+			return err
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func lockOne(cmd *cobra.Command, p *profile.Profile, f lockFlags, c *cache.Cache, show *progress) error {
+	old, was, err := readLock(p)
+	file := lockOf(p)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && f.check:
+		return fmt.Errorf("there is no %s to check: make one with etcdimg lock %s", file, argOf(p))
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fmt.Errorf("%w\nTo begin anew, remove %s", err, was)
+	default:
+		if f.check {
+			if err := build.Match(p, old); err != nil {
+				return fmt.Errorf("%s: %w\nlock again: etcdimg lock %s", was, err, argOf(p))
+			}
+		}
+		if !cmd.Flags().Changed("skip-suite") {
+			f.skipSuites = build.Skips(old)
+		}
+	}
 	b, err := build.New(f.options(cmd, c, show))
 	if err != nil {
 		return err
@@ -136,17 +157,26 @@ func runLock(cmd *cobra.Command, path string, f lockFlags) error {
 	}
 	report := lockReport{File: file, Moved: []diff.Change{}, lock: fresh, first: old == nil}
 	if old != nil {
-		if report.Moved, err = diff.Locks(old, fresh); err != nil {
+		moved, err := diff.Locks(old, fresh)
+		if err != nil {
 			return err
 		}
+		report.Moved = append(report.Moved, moved...)
 	}
 	if f.check {
 		return report.check(cmd.OutOrStdout(), f.output)
 	}
-	if err := b.RecordScripts(cmd.Context(), fresh); err != nil {
+	known := old
+	if f.parsed().Debian {
+		known = nil
+	}
+	if err := b.RecordScripts(cmd.Context(), fresh, known, f.mayLack); err != nil {
+		if build.Unavailable(err) {
+			err = fmt.Errorf("%w\nOr pin what the signed index says, unseen, with --allow-missing", err)
+		}
 		return err
 	}
-	report.Skipped, report.Uncovered = skipped(fresh), uncovered(fresh)
+	report.Skipped, report.Uncovered, report.Unseen = skipped(fresh), uncovered(fresh), unseen(fresh)
 	if err := fresh.WriteFile(file); err != nil {
 		return err
 	}
@@ -158,11 +188,15 @@ func (f *lockFlags) choose(cmd *cobra.Command, b *build.Builder, p *profile.Prof
 	if old == nil {
 		return b.Resolve(cmd.Context(), p, p.Archs)
 	}
-	var u build.Update
+	return b.Relock(cmd.Context(), p, old, f.parsed())
+}
+
+// parsed is what --update and --check ask for.
+func (f *lockFlags) parsed() build.Update {
 	if f.check || len(f.update) > 0 {
-		u = build.ParseUpdate(f.update)
+		return build.ParseUpdate(f.update)
 	}
-	return b.Relock(cmd.Context(), p, old, u)
+	return build.Update{}
 }
 
 // check prints what would move, and fails if anything would.
@@ -195,6 +229,7 @@ type lockReport struct {
 	Moved     []diff.Change  `json:"moved"`
 	Skipped   []skippedSuite `json:"skipped,omitempty"`
 	Uncovered []script       `json:"uncovered,omitempty"`
+	Unseen    []unseenSet    `json:"unseen,omitempty"`
 
 	lock  *lock.Lock
 	first bool // there was none before
@@ -203,6 +238,12 @@ type lockReport struct {
 type skippedSuite struct {
 	Suite string `json:"suite"`
 	Arch  string `json:"arch"` // Debian's name
+}
+
+// unseenSet are packages that no source had.
+type unseenSet struct {
+	Arch     string   `json:"arch"`
+	Packages []string `json:"packages"`
 }
 
 // script is a maintainer script that no rule stands for.
@@ -217,6 +258,16 @@ func skipped(l *lock.Lock) []skippedSuite {
 	for _, s := range l.Suites {
 		if s.Skipped != "" {
 			found = append(found, skippedSuite{s.Suite, s.Arch})
+		}
+	}
+	return found
+}
+
+func unseen(l *lock.Lock) []unseenSet {
+	found := []unseenSet{}
+	for _, set := range l.Debian {
+		if len(set.Unseen) > 0 {
+			found = append(found, unseenSet{set.Arch, set.Unseen})
 		}
 	}
 	return found
@@ -258,6 +309,9 @@ func printLock(w io.Writer, r lockReport, output string) error {
 	}
 	for _, s := range r.Uncovered {
 		fmt.Fprintf(w, "%-8s no rule stands for the %s of %s (%s): the image lacks its effects\n", "missing", s.Script, s.Package, strings.Join(s.Archs, ", "))
+	}
+	for _, s := range r.Unseen {
+		fmt.Fprintf(w, "%-8s no source had, for %s: %s\n", "unseen", s.Arch, strings.Join(s.Packages, ", "))
 	}
 	if !r.first && len(r.Moved) == 0 {
 		fmt.Fprintf(w, "%-8s nothing moved\n", "kept")

@@ -75,6 +75,24 @@ func argOf(p *profile.Profile) string {
 	return p.File()
 }
 
-// lockOf is where the lock of a profile is: beside it, and of one that comes
-// with etcdimg in the working directory.
+// lockOf is where the lock of a profile is written: beside it, and of one that
+// comes with etcdimg in the working directory.
 func lockOf(p *profile.Profile) string { return lock.PathFor(argOf(p)) }
+
+// readLock reads the lock of a profile and tells where it was. A profile that
+// comes with etcdimg has one that comes along, which counts where there is none
+// in the working directory.
+func readLock(p *profile.Profile) (l *lock.Lock, path string, err error) {
+	path = lockOf(p)
+	l, err = lock.ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(p.File(), builtIn+"/") {
+		return l, path, err
+	}
+	carried := lock.PathFor(p.File())
+	b, err := openBuiltIn(carried)
+	if err != nil {
+		return nil, path, err
+	}
+	l, err = lock.Read(carried, b)
+	return l, carried, err
+}

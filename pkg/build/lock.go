@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/etcdimg/etcdimg/pkg/debian"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/profile"
@@ -179,36 +181,99 @@ func (e *MismatchError) files(then, now []lock.LocalFile) {
 	}
 }
 
-// scriptLister knows which maintainer scripts of packages no rule stands for.
+// scriptLister knows which maintainer scripts of packages no rule stands for,
+// and, where some may be missing, which packages no source has.
 type scriptLister interface {
-	Uncovered(ctx context.Context, set lock.Debian) ([]lock.Scripts, error)
+	Uncovered(ctx context.Context, pins []lock.Package, mayLack bool) (scripts []lock.Scripts, unseen []string, err error)
 }
 
 // RecordScripts records in a lock which maintainer scripts of its packages no
-// rule stands for. It downloads the packages.
-func (b *Builder) RecordScripts(ctx context.Context, l *lock.Lock) error {
+// rule stands for. It downloads the packages, but not those of a set that is
+// the same in the older lock, which may be nil. A package that no source has is
+// an error, or, if mayLack is set, recorded.
+func (b *Builder) RecordScripts(ctx context.Context, l, old *lock.Lock, mayLack bool) error {
 	lister, ok := b.Packages.(scriptLister)
 	if !ok {
 		return errors.New("these packages do not tell their scripts")
 	}
-	for i, set := range l.Debian {
+	for i := range l.Debian {
+		set := &l.Debian[i]
+		if known := sameSet(old, l.FormatVersion, *set); known != nil {
+			set.Uncovered, set.Unseen = known.Uncovered, known.Unseen
+			continue
+		}
 		var err error
-		if l.Debian[i].Uncovered, err = lister.Uncovered(ctx, set); err != nil {
+		if set.Uncovered, set.Unseen, err = lister.Uncovered(ctx, set.Packages, mayLack); err != nil {
 			return fmt.Errorf("looking into the packages for %s: %w", set.Arch, err)
 		}
 	}
 	return nil
 }
 
+// sameSet finds an older lock's set of the same packages for the same
+// architecture. Another format has other rules, so that what is known of
+// scripts does not hold for it.
+func sameSet(old *lock.Lock, format int, set lock.Debian) *lock.Debian {
+	if old == nil || old.FormatVersion != format {
+		return nil
+	}
+	for i, o := range old.Debian {
+		if o.Arch == set.Arch && slices.Equal(o.Packages, set.Packages) {
+			return &old.Debian[i]
+		}
+	}
+	return nil
+}
+
 // Uncovered implements scriptLister.
-func (d *debianPackages) Uncovered(ctx context.Context, set lock.Debian) ([]lock.Scripts, error) {
-	pkgs, err := d.unpack(ctx, set.Packages)
+func (d *debianPackages) Uncovered(ctx context.Context, pins []lock.Package, mayLack bool) (scripts []lock.Scripts, unseen []string, err error) {
+	if mayLack {
+		if pins, unseen, err = d.available(ctx, pins); err != nil {
+			return nil, nil, err
+		}
+	}
+	pkgs, err := d.unpack(ctx, pins)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var out []lock.Scripts
 	for _, f := range debian.Uncovered(pkgs) {
-		out = append(out, lock.Scripts{Package: f.Package, Scripts: f.Scripts})
+		scripts = append(scripts, lock.Scripts{Package: f.Package, Scripts: f.Scripts})
 	}
-	return out, nil
+	return scripts, unseen, nil
+}
+
+// Unavailable says whether an error is that no source has a package right now.
+// That one has other bytes under its name is another error.
+func Unavailable(err error) bool {
+	return errors.Is(err, debian.ErrUnavailable) && !debian.Tampered(err)
+}
+
+// available tells packages that can be had from those that no source has.
+func (d *debianPackages) available(ctx context.Context, pins []lock.Package) (there []lock.Package, unseen []string, err error) {
+	lacking := make([]bool, len(pins))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(cap(d.places))
+	for i, p := range pins {
+		g.Go(func() error {
+			if d.resolver.Has(p) {
+				return nil
+			}
+			_, err := d.resolver.Fetch(ctx, p)
+			if Unavailable(err) {
+				lacking[i], err = true, nil
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, nil, err
+	}
+	for i, p := range pins {
+		if lacking[i] {
+			unseen = append(unseen, p.Name)
+		} else {
+			there = append(there, p)
+		}
+	}
+	return there, unseen, nil
 }

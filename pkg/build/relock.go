@@ -163,7 +163,7 @@ func (b *Builder) relockDebian(ctx context.Context, p, then *profile.Profile, ol
 func pinned(l *lock.Lock) []lock.Debian {
 	sets := slices.Clone(l.Debian)
 	for i := range sets {
-		sets[i].Uncovered = nil
+		sets[i].Uncovered, sets[i].Unseen = nil, nil
 	}
 	return sets
 }

@@ -57,7 +57,7 @@ func (r *Resolver) Fetch(ctx context.Context, p lock.Package) (string, error) {
 		}
 		return digest, nil
 	}
-	todo := "Check the network. Mirrors drop old versions after a while: where " + SnapshotBase + " can not be reached either, lock again"
+	todo := "Check the network. Mirrors drop old versions after a while, and some lag behind: where " + SnapshotBase + " can not be reached either, take what is offered now with etcdimg lock --update debian"
 	if tried.mismatched() {
 		todo = "A source that has other bytes under this name was tampered with, or is out of step: use another mirror, or lock again"
 	}

@@ -63,6 +63,10 @@ func (a *attempts) error(what, todo string) error {
 // ErrUnavailable says that no source has a file as it is pinned.
 var ErrUnavailable = errors.New("no source has it")
 
+// Tampered says whether an error is that a source has other bytes under a name
+// than those that were signed or pinned.
+func Tampered(err error) bool { return errors.Is(err, errMismatch) }
+
 // sourcesError names every source that was asked and what each said. It is an
 // ErrUnavailable.
 type sourcesError struct {

@@ -143,6 +143,10 @@ type Debian struct {
 	// Uncovered are maintainer scripts whose effects the image lacks, by
 	// package.
 	Uncovered []Scripts `json:"uncovered,omitempty"`
+
+	// Unseen are names of packages that no source had when the lock was made,
+	// as was allowed: what their maintainer scripts do is not known.
+	Unseen []string `json:"unseen,omitempty"`
 }
 
 // Scripts are the maintainer scripts of a package that no rule of etcdimg
