@@ -5,7 +5,7 @@ GO ?= go
 export PATH := $(CURDIR)/.cache/tools:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build all-build push all-push etcdimg test test-all lint unit tools migrate integration e2e bench fuzz clean
+.PHONY: help build all-build push all-push etcdimg locks test test-all lint unit tools migrate integration e2e bench fuzz clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ all-push: ## build the image for all architectures and push it to REGISTRY/etcd
 
 etcdimg: ## compile bin/etcdimg
 	$(GO) build -o bin/etcdimg ./cmd/etcdimg
+
+locks: ## lock configs/ again after a change of a profile or of migrate; what is pinned stays
+	$(ETCDIMG) lock configs/*.yaml
 
 test: lint unit tools migrate integration e2e ## run every test, and install whatever the tests need
 

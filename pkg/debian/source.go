@@ -65,7 +65,7 @@ var ErrUnavailable = errors.New("no source has it")
 
 // Tampered says whether an error is that a source has other bytes under a name
 // than those that were signed or pinned.
-func Tampered(err error) bool { return errors.Is(err, errMismatch) }
+func Tampered(err error) bool { return errors.Is(err, fetch.ErrMismatch) }
 
 // sourcesError names every source that was asked and what each said. It is an
 // ErrUnavailable.
