@@ -121,6 +121,9 @@ func (e Expect) announced(size int64) error {
 type Got struct {
 	Size   int64  // bytes
 	SHA256 string // hex
+	// Modified is when the server says that it changed last (RFC 9110,
+	// Last-Modified); zero where it does not say, and for file URLs.
+	Modified time.Time
 }
 
 // File downloads a URL into a new file at path, and checks it. Nothing is at
@@ -138,7 +141,7 @@ func (f *Fetcher) File(ctx context.Context, rawURL, path string, want Expect) (G
 	if err != nil {
 		return Got{}, errors.Join(err, os.Remove(path))
 	}
-	return Got{Size: t.n, SHA256: t.sum}, nil
+	return Got{Size: t.n, SHA256: t.sum, Modified: t.modified}, nil
 }
 
 // Bytes downloads a small file of at most max bytes.
@@ -161,6 +164,8 @@ type target struct {
 	etag    string // of what the bytes so far are from
 	resumed bool
 	sum     string // hex, once it was checked
+
+	modified time.Time // as the server says; zero if it does not
 }
 
 func (t *target) Write(b []byte) (int, error) {
@@ -170,7 +175,7 @@ func (t *target) Write(b []byte) (int, error) {
 }
 
 func (t *target) restart() error {
-	t.n, t.etag, t.resumed = 0, "", false
+	t.n, t.etag, t.resumed, t.modified = 0, "", false, time.Time{}
 	if err := t.file.Truncate(0); err != nil {
 		return err
 	}

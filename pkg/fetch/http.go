@@ -60,6 +60,9 @@ func (f *Fetcher) request(ctx context.Context, rawURL string, want Expect, t *ta
 		if tag := resp.Header.Get("ETag"); !strings.HasPrefix(tag, "W/") {
 			t.etag = tag
 		}
+		if m, err := http.ParseTime(resp.Header.Get("Last-Modified")); err == nil {
+			t.modified = m
+		}
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return fmt.Errorf("%w (%s)", ErrMissing, resp.Status)
 	case code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout:

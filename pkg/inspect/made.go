@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,6 +22,9 @@ type Made struct {
 	Etcd          []Etcd            `json:"etcd"`
 	Packages      []Package         `json:"packages,omitempty"` // by name, each version once
 	Skipped       []string          `json:"skippedSuites,omitempty"`
+	// Bumps are the Go modules that the profile raises above what etcd pins, by
+	// path, with the version that they were raised to.
+	Bumps map[string]string `json:"bumps,omitempty"`
 }
 
 // Etcd is one version of etcd.
@@ -114,6 +118,14 @@ func madeOf(p *provenance.Statement, l *lock.Lock) *Made {
 		if s.Skipped != "" {
 			m.Skipped = append(m.Skipped, fmt.Sprintf("%s for %s", s.Suite, s.Arch))
 		}
+	}
+	var asked struct {
+		Etcd struct {
+			Bump map[string]string `json:"bump"`
+		} `json:"etcd"`
+	}
+	if json.Unmarshal(p.Predicate.BuildDefinition.ExternalParameters.Profile, &asked) == nil {
+		m.Bumps = asked.Etcd.Bump
 	}
 	return m
 }

@@ -134,16 +134,17 @@ func (p *Policy) licence(c *sign.Checked, pkg, concluded, declared string) {
 		}
 		return
 	}
-	ok, err := p.Licences.permits(expression)
+	ok, err := p.Licences.Permits(expression)
 	switch {
 	case err != nil:
 		failed(c, "licence of "+pkg, "an SPDX expression", err.Error())
 	case !ok:
-		failed(c, "licence of "+pkg, p.Licences.wanted(), expression)
+		failed(c, "licence of "+pkg, p.Licences.Wanted(), expression)
 	}
 }
 
-func (l *Licences) wanted() string {
+// Wanted is what the licences ask for, in words.
+func (l *Licences) Wanted() string {
 	var parts []string
 	if len(l.Allow) > 0 {
 		parts = append(parts, "one of "+strings.Join(l.Allow, ", "))

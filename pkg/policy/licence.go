@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// permits says whether a licence expression (SPDX 2.3, annex D) can be met with
+// Permits says whether a licence expression (SPDX 2.3, annex D) can be met with
 // the licences that are allowed: of OR one side, of AND both.
-func (l *Licences) permits(expression string) (bool, error) {
+func (l *Licences) Permits(expression string) (bool, error) {
 	p := &licenceParser{words: split(expression), ok: l.one}
 	met, err := p.or()
 	if err == nil && p.i < len(p.words) {

@@ -37,6 +37,22 @@ type Policy struct {
 	// Bases are the suites that packages may come from: debian trixie. Needs
 	// etcdimg's provenance.
 	Bases []string `json:"bases,omitempty"`
+
+	// What follows is for audits, which look into the image.
+
+	Vulnerabilities *Vulnerabilities `json:"vulnerabilities,omitempty"`
+	Packages        *Packages        `json:"packages,omitempty"`
+	Files           *Files           `json:"files,omitempty"`
+	// NoRoot wants the image to start as another user than root.
+	NoRoot bool `json:"no-root,omitempty"`
+	// SBOM are the fields that every package must have: version, licence,
+	// supplier, origin, digest.
+	SBOM   []string `json:"sbom,omitempty"`
+	Inputs *Inputs  `json:"inputs,omitempty"`
+	// Exceptions let pass, until a day, what rules of an audit are against.
+	Exceptions []Exception `json:"exceptions,omitempty"`
+
+	lines map[string]int // of the file's keys
 }
 
 // Trust names files.
@@ -67,8 +83,9 @@ func Load(path string) (*Policy, error) {
 	}
 	var p Policy
 	if err := yaml.UnmarshalStrict(b, &p); err != nil {
-		return nil, fmt.Errorf("reading the policy %s: %w", path, err)
+		return nil, fmt.Errorf("reading the policy %s: %w", path, located(err, b))
 	}
+	p.lines = linesOf(b)
 	if err := p.check(); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", path, err)
 	}
@@ -93,15 +110,15 @@ func (p *Policy) check() error {
 	var errs []error
 	if p.MaxAge != "" {
 		if _, err := age(p.MaxAge); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, p.at("max-age", err))
 		}
 	}
-	for _, a := range p.Attestations {
+	for i, a := range p.Attestations {
 		if _, err := PredicateType(a); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, p.at(fmt.Sprintf("attestations[%d]", i), err))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.checkAudit()...)...)
 }
 
 // SignaturesBy reads whose signatures count from the files that the policy
@@ -161,7 +178,7 @@ func age(s string) (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d <= 0 {
-		return 0, fmt.Errorf("max-age: %q is no duration: want 720h or 30d", s)
+		return 0, fmt.Errorf("%q is no duration: want 720h or 30d", s)
 	}
 	return d, nil
 }

@@ -104,10 +104,10 @@ func TestPoliciesAreHeld(t *testing.T) {
 
 func TestWrongPoliciesAreRefused(t *testing.T) {
 	for yaml, want := range map[string]string{
-		"max-age: soon":              `max-age: "soon" is no duration: want 720h or 30d`,
+		"max-age: soon":              `line 1: max-age: "soon" is no duration: want 720h or 30d`,
 		"max-age: -1d":               `is no duration`,
 		"attestations: [sbom]":       `"sbom" is no kind of attestation: want spdxjson, cyclonedx, slsaprovenance1, openvex or a URI`,
-		"keyz: [a]":                  `unknown field "keyz"`,
+		"keyz: [a]":                  `line 1: error unmarshaling JSON: while decoding JSON: json: unknown field "keyz"`,
 		"keys: [a]\nkeys: [b]":       `key "keys" already set`,
 		"keys: {a: b}":               "cannot unmarshal",
 		"trust: {root: x, extra: y}": `unknown field "extra"`,

@@ -41,7 +41,7 @@ type unpacker struct {
 }
 
 func (u *unpacker) layer(r io.Reader) error {
-	plain, done, err := decompress(r)
+	plain, done, err := Decompress(r)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,9 @@ func (u *unpacker) layer(r io.Reader) error {
 	}
 }
 
-func decompress(r io.Reader) (plain io.Reader, done func(), err error) {
+// Decompress tells by its first bytes how a layer is compressed. done lets go of
+// what that took.
+func Decompress(r io.Reader) (plain io.Reader, done func(), err error) {
 	b := bufio.NewReader(r)
 	magic, err := b.Peek(4)
 	if err != nil && !errors.Is(err, io.EOF) {
