@@ -18,7 +18,6 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/audit/report"
 	"github.com/etcdimg/etcdimg/pkg/audit/vex"
 	"github.com/etcdimg/etcdimg/pkg/cache"
-	"github.com/etcdimg/etcdimg/pkg/fetch"
 	"github.com/etcdimg/etcdimg/pkg/inspect"
 	"github.com/etcdimg/etcdimg/pkg/policy"
 	"github.com/etcdimg/etcdimg/pkg/sign"
@@ -190,7 +189,6 @@ func (f *auditFlags) open(cmd *cobra.Command, store *cache.Cache, now time.Time)
 			return nil, usagef(cmd, "--db-date %q: want 2026-08-21", f.dbDate)
 		}
 	}
-	fetcher := fetch.New(fetch.Options{Offline: f.offline, Log: newLogger(cmd, cmd.ErrOrStderr())})
 	var all []*osv.Database
 	for _, source := range f.databases {
 		if source == noDatabase {
@@ -199,7 +197,7 @@ func (f *auditFlags) open(cmd *cobra.Command, store *cache.Cache, now time.Time)
 		var d *osv.Database
 		var err error
 		if osv.IsAddress(source) {
-			d, err = osv.Fetch(cmd.Context(), store, fetcher, source, now, f.offline)
+			d, err = osv.Fetch(cmd.Context(), store, source, now, f.offline, newLogger(cmd, cmd.ErrOrStderr()))
 		} else {
 			d, err = osv.Open(cmd.Context(), store, source)
 		}

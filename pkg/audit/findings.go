@@ -71,9 +71,9 @@ func (a *auditor) coverage(programs []program) error {
 		}
 	}
 	for _, system := range slices.Sorted(maps.Keys(missing)) {
-		what := fmt.Sprintf("%d packages of %s", missing[system], system)
+		what := plural(missing[system], "package") + " of " + system
 		if system == "Go" {
-			what = fmt.Sprintf("%d Go programs", missing[system])
+			what = plural(missing[system], "Go program")
 		}
 		if !a.req.Partial {
 			return fmt.Errorf("the image has %s, but no database has records of them: %s: add a database with --db, or let it be said that they were not judged with --allow-partial-db", what, a.whatIsThere())
@@ -104,6 +104,13 @@ func (a *auditor) whatIsThere() string {
 		all = append(all, fmt.Sprintf("%s has %d records of %s", d.Info.Source, d.Info.Records, strings.Join(names, ", ")))
 	}
 	return strings.Join(all, "; ")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func (a *auditor) gap(what, reason string) {

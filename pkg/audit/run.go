@@ -115,15 +115,18 @@ func (a *auditor) everything(ctx context.Context) ([]*looked, [][]program, error
 	return images, programs, a.gather(images, about)
 }
 
-// called is the image's name in package URLs: its SBOM's, its title, or what
-// it was asked for as.
+// called is the image's name in package URLs: its title, which etcdimg sets to
+// the profile's name, its SBOM's name for it, or what it was asked for as.
 func (a *auditor) called(all []*contents) string {
+	if title := a.report.Annotations[ocispec.AnnotationTitle]; title != "" {
+		return strings.ToLower(title)
+	}
 	for _, c := range all {
 		if u, err := packageurl.FromString(c.purl); err == nil && u.Type == "oci" {
 			return u.Name
 		}
 	}
-	return strings.ToLower(cmp.Or(a.report.Annotations[ocispec.AnnotationTitle], baseName(a.req.Reference)))
+	return baseName(a.req.Reference)
 }
 
 // find looks the packages up.

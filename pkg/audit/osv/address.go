@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,11 +14,6 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/fetch"
 )
-
-// Fetcher downloads a file. pkg/fetch has one.
-type Fetcher interface {
-	File(ctx context.Context, rawURL, path string, want fetch.Expect) (fetch.Got, error)
-}
 
 // maxDownload bounds what is taken from an address, in bytes.
 const maxDownload = 2 << 30
@@ -41,8 +37,8 @@ func IsAddress(source string) bool {
 
 // Fetch reads the database in the archive at an address. What came from there
 // less than an hour before now is taken from the store; offline, whatever
-// came last is.
-func Fetch(ctx context.Context, store Store, f Fetcher, address string, now time.Time, offline bool) (*Database, error) {
+// came last is. log may be nil.
+func Fetch(ctx context.Context, store Store, address string, now time.Time, offline bool, log *slog.Logger) (*Database, error) {
 	var g got
 	key := cache.Key(addressKind, address)
 	known := store.ReadRecord(addressKind, key, &g) == nil
@@ -60,7 +56,7 @@ func Fetch(ctx context.Context, store Store, f Fetcher, address string, now time
 		return nil, fmt.Errorf("the vulnerability database %s: it was not fetched before: %w", address, fetch.ErrOffline)
 	}
 	if !known || !offline && (age < 0 || age >= fresh) {
-		fetched, err := download(ctx, store, f, address, now)
+		fetched, err := download(ctx, store, fetch.New(fetch.Options{Offline: offline, Log: log}), address, now)
 		if err != nil {
 			return nil, fmt.Errorf("fetching the vulnerability database: %w", err)
 		}
@@ -89,7 +85,7 @@ func Fetch(ctx context.Context, store Store, f Fetcher, address string, now time
 	return d, nil
 }
 
-func download(ctx context.Context, store Store, f Fetcher, address string, now time.Time) (*got, error) {
+func download(ctx context.Context, store Store, f *fetch.Fetcher, address string, now time.Time) (*got, error) {
 	dir, remove, err := store.TempDir()
 	if err != nil {
 		return nil, err
