@@ -26,6 +26,8 @@ type lab struct {
 	bin   string // the etcdimg command, compiled once
 	cache string // ETCDIMG_CACHE of every build that asks for no other
 
+	profiles string // a copy of the checkout's configs, without locks
+
 	hardened func() (*result, error) // the four-architecture image, built once
 
 	mu     sync.Mutex
@@ -52,6 +54,10 @@ func newLab(ctx context.Context) (*lab, error) {
 	}
 	l.bin = filepath.Join(l.root, "etcdimg")
 	l.cache = filepath.Join(l.root, "cache")
+	l.profiles = filepath.Join(l.root, "configs")
+	if err := copyConfigs(filepath.Join(l.repo, "configs"), l.profiles, false); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
 	compile := exec.CommandContext(ctx, "go", "build", "-o", l.bin, "./cmd/etcdimg")
 	compile.Dir = l.repo
 	if out, err := compile.CombinedOutput(); err != nil {
@@ -105,8 +111,10 @@ func (l *lab) tool(t testing.TB, name string) string {
 	return path
 }
 
-// profile returns the path of a profile of the checkout.
-func (l *lab) profile(name string) string { return filepath.Join(l.repo, "configs", name) }
+// profile returns the path of a profile, of which there is no lock: an archive
+// does not keep for ever what the checkout's locks pin, so most tests build from
+// what it offers now. Those about locks begin with locked.
+func (l *lab) profile(name string) string { return filepath.Join(l.profiles, name) }
 
 // image returns the one real build of the hardened image.
 func (l *lab) image(t testing.TB) *result {

@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,65 +14,214 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // stranger is a user who shares nothing with the one who runs the tests.
 const stranger = 65534
 
-// The same profile gives the same bytes to somebody else: another checkout,
+// olderGo is a Go that can not compile etcdimg, and that compiles nothing else
+// either: it fetches the toolchain that does.
+const olderGo = "go1.25.5"
+
+// reproduced are the profiles that are built again elsewhere: with ETCDIMG_ALL=1
+// all, which compiles every line of etcd for every architecture twice more.
+func reproduced() []string {
+	if os.Getenv("ETCDIMG_ALL") == "1" {
+		return []string{"hardened.yaml", "debian-slim.yaml", "dev.yaml", "busybox-multi.yaml"}
+	}
+	return []string{"hardened.yaml"}
+}
+
+// The same lock gives the same bytes to somebody else: another checkout,
 // another user, every cache cold, one core, another umask, time zone, locale
-// and temporary directory, and settings of the Go command that an environment
-// may well have.
+// and temporary directory, another release of Go, and settings of the Go
+// command that an environment may well have.
 func TestReproducible(t *testing.T) {
-	built := shared.image(t)
-	home := shared.scratch(t)
-	checkout := filepath.Join(home, "some where", "else")
-	copyCheckout(t, checkout)
+	for _, name := range reproduced() {
+		t.Run(name, func(t *testing.T) {
+			profile, archs := shared.locked(t, name)
+			out := filepath.Join(shared.scratch(t), "out")
+			built := shared.command(lockedBuild(profile, out, archs)...).mustBuild(t)
 
-	other := shared.command("build", "configs/hardened.yaml", "--output", "json")
-	other.argv = append([]string{"sh", "-c", `umask 077; exec "$@"`, "sh"}, other.argv...)
-	other.dir = checkout
-	for key, value := range map[string]string{
-		"HOME":           home,
-		"USER":           "stranger",
-		"XDG_CACHE_HOME": "",
-		"ETCDIMG_CACHE":  filepath.Join(home, "etcdimg"),
-		"GOCACHE":        filepath.Join(home, "go-build"),
-		"GOMODCACHE":     filepath.Join(home, "mod"),
-		"GOPATH":         filepath.Join(home, "go"),
-		"TMPDIR":         filepath.Join(home, "tmp"),
-		"TZ":             "Asia/Kathmandu",
-		"LC_ALL":         "C",
-		"GOMAXPROCS":     "1",
-		"GOAMD64":        "v3",
-		"CGO_ENABLED":    "1",
-	} {
-		other.with(key, value)
-	}
-	if err := os.Mkdir(filepath.Join(home, "tmp"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if os.Geteuid() == 0 {
-		other.attr.Credential = &syscall.Credential{Uid: stranger, Gid: stranger}
-		if err := filepath.WalkDir(home, func(path string, _ os.DirEntry, err error) error {
-			if err != nil {
-				return err
+			home := shared.scratch(t)
+			checkout := filepath.Join(home, "some where", "else")
+			copyCheckout(t, checkout)
+			lock := strings.TrimSuffix(profile, ".yaml") + ".lock.json"
+			there := filepath.Join(checkout, "configs", filepath.Base(lock))
+			if err := errors.Join(os.RemoveAll(there), copyFile(lock, there)); err != nil {
+				t.Fatal(err)
 			}
-			return os.Lchown(path, stranger, stranger)
-		}); err != nil {
-			t.Fatal(err)
-		}
-	} else {
-		t.Log("not root: the second build runs as the same user as the first")
+			other := shared.command(lockedBuild(filepath.Join("configs", name), "out", archs)...)
+			other.argv = append([]string{"sh", "-c", `umask 077; exec "$@"`, "sh"}, other.argv...)
+			other.dir = checkout
+			for key, value := range map[string]string{
+				"PATH":           goOnPath(t, home),
+				"GOTOOLCHAIN":    "",
+				"HOME":           home,
+				"USER":           "stranger",
+				"XDG_CACHE_HOME": "",
+				"ETCDIMG_CACHE":  filepath.Join(home, "etcdimg"),
+				"GOCACHE":        filepath.Join(home, "go-build"),
+				"GOMODCACHE":     filepath.Join(home, "mod"),
+				"GOPATH":         filepath.Join(home, "go"),
+				"TMPDIR":         filepath.Join(home, "tmp"),
+				"TZ":             "Asia/Kathmandu",
+				"LC_ALL":         "C",
+				"GOMAXPROCS":     "1",
+				"GOAMD64":        "v3",
+				"CGO_ENABLED":    "1",
+			} {
+				other.with(key, value)
+			}
+			if err := os.Mkdir(filepath.Join(home, "tmp"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if os.Geteuid() == 0 {
+				other.attr.Credential = &syscall.Credential{Uid: stranger, Gid: stranger}
+				if err := filepath.WalkDir(home, func(path string, _ os.DirEntry, err error) error {
+					if err != nil {
+						return err
+					}
+					return os.Lchown(path, stranger, stranger)
+				}); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				t.Log("not root: the second build runs as the same user as the first")
+			}
+			same(t, built, other.mustBuild(t), filepath.Join(checkout, "out"))
+		})
 	}
+}
 
-	again := other.mustBuild(t)
-	difference, err := firstDifference(built.Output, filepath.Join(checkout, again.Output))
+// lockedBuild is a build from a lock, for some architectures.
+func lockedBuild(profile, out string, archs []string) []string {
+	args := []string{"build", profile, "--locked", "-o", out, "--output", "json"}
+	for _, arch := range archs {
+		args = append(args, "--arch", arch)
+	}
+	return args
+}
+
+// same compares two builds, and names the first thing that differs.
+func same(t *testing.T, built, again *result, at string) {
+	t.Helper()
+	difference, err := firstDifference(built.Output, at)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if difference != "" || again.Digest != built.Digest {
 		t.Errorf("digests %s and %s; the first difference is in %s", built.Digest, again.Digest, difference)
+	}
+}
+
+// goOnPath is a PATH with olderGo first, which any user can run.
+func goOnPath(t *testing.T, home string) string {
+	t.Helper()
+	fetch := exec.CommandContext(t.Context(), "go", "env", "GOROOT")
+	fetch.Env = append(os.Environ(), "GOTOOLCHAIN="+olderGo, "GOMODCACHE="+filepath.Join(home, "older"), "GOFLAGS=-modcacherw")
+	root, err := fetch.Output()
+	if err != nil {
+		t.Fatalf("fetching %s: %v", olderGo, err)
+	}
+	return filepath.Join(strings.TrimSpace(string(root)), "bin") + string(filepath.ListSeparator) + os.Getenv("PATH")
+}
+
+// A container has nothing of this machine but a go command, etcdimg and what
+// cache export wrote: no file, no network, no account for the user. It gives the
+// same bytes of one small program for one architecture, or, with ETCDIMG_ALL=1,
+// of all profiles for all.
+func TestReproducibleInAContainer(t *testing.T) {
+	e := shared.engine(t)
+	image := e.empty(t)
+	if os.Getenv("ETCDIMG_ALL") != "1" {
+		profile := narrow(t, shared.scratch(t))
+		for _, args := range [][]string{{"lock", profile}, {"fetch", profile, "--locked"}} {
+			if _, _, err := shared.command(args...).run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.reproduces(t, image, profile)
+		return
+	}
+	for _, name := range reproduced() {
+		t.Run(name, func(t *testing.T) {
+			profile, archs := shared.locked(t, name)
+			if len(archs) < len(debianArchitectures) {
+				shared.cannotRun(t, "not everything that %s pins can be carried over", name)
+			}
+			e.reproduces(t, image, profile)
+		})
+	}
+}
+
+// empty makes an image without a file.
+func (e *engine) empty(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "home/", Typeflag: tar.TypeDir, Mode: 0o755}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	archive, name := filepath.Join(shared.scratch(t), "empty.tar"), unique("etcdimg-e2e")+":empty"
+	if err := os.WriteFile(archive, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e.do(t, "import", archive, name)
+	e.discard(t, "rmi", "--force", name)
+	return name
+}
+
+// reproduces builds a locked profile here and in a container, and compares.
+func (e *engine) reproduces(t *testing.T, image, profile string) {
+	t.Helper()
+	built := shared.command(lockedBuild(profile, filepath.Join(shared.scratch(t), "out"), nil)...).mustBuild(t)
+	box := shared.scratch(t)
+	in, home := filepath.Join(box, "in"), filepath.Join(box, "home")
+	if err := errors.Join(os.Mkdir(in, 0o755), os.Mkdir(home, 0o755), os.Chmod(home, 0o777), copyConfigs(filepath.Dir(profile), filepath.Join(in, "profiles"), true)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := shared.command("cache", "export", filepath.Join(in, "inputs.tar"), profile).run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	static(t, filepath.Join(in, "etcdimg"))
+	user := []string{"--user", "1234:1234"}
+	if os.Geteuid() != 0 { // who else could remove what was made there?
+		if user[1] = fmt.Sprintf("%d:%d", os.Getuid(), os.Getgid()); e.name == "podman" {
+			user = append(user, "--userns", "keep-id")
+		}
+	}
+	inside := func(args ...string) {
+		patiently(t, 2*time.Hour, nil, e.path, options([]string{"run", "--rm", "--network", "none"}, user, restricted, []string{
+			"--volume", strings.TrimSpace(run(t, "go", "env", "GOROOT")) + ":/opt/go:ro",
+			"--volume", in + ":/in:ro", "--volume", home + ":/home/box",
+			"--env", "PATH=/opt/go/bin", "--env", "HOME=/home/box", "--env", "TMPDIR=/home/box", "--env", "TZ=Pacific/Chatham",
+			"--workdir", "/home/box", "--entrypoint", "/in/etcdimg", image,
+		}, args)...)
+	}
+	inside("cache", "import", "/in/inputs.tar")
+	inside(append(lockedBuild("/in/profiles/"+filepath.Base(profile), "out", nil), "--offline")...)
+	_, top, err := openLayout(filepath.Join(home, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, built, &result{Digest: top.Digest.String()}, filepath.Join(home, "out"))
+}
+
+// static makes a copy of the command that needs no C library.
+func static(t *testing.T, to string) {
+	t.Helper()
+	if strings.TrimSpace(run(t, "go", "env", "CGO_ENABLED")) != "1" {
+		if err := copyFile(shared.bin, to); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	link := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w -linkmode external -extldflags -static", "-o", to, "./cmd/etcdimg")
+	link.Dir = shared.repo
+	if out, err := link.CombinedOutput(); err != nil {
+		t.Fatalf("linking etcdimg: %v\n%s", err, out)
 	}
 }
 
