@@ -75,7 +75,7 @@ func (p *page) bundles() []bundle {
 }
 
 // Brief is what is shown of the origin before it is opened: a digest to know
-// it by.
+// it by, or whose it is.
 func (b bundle) Brief() string {
 	switch {
 	case len(b.Digests) > 0:
@@ -83,7 +83,7 @@ func (b bundle) Brief() string {
 	case b.Supplier != "":
 		return b.Supplier
 	}
-	return "shown when opened"
+	return "origin"
 }
 
 func kindInWords(k audit.PackageKind) string {

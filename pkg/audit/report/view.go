@@ -379,10 +379,10 @@ func dict(pairs ...any) (map[string]any, error) {
 // short is enough of a digest to tell it from others.
 func short(digest string) string {
 	algorithm, sum, ok := strings.Cut(digest, ":")
-	if !ok || len(sum) <= 12 {
+	if !ok || len(sum) <= 10 {
 		return digest
 	}
-	return algorithm + ":" + sum[:12] + "…"
+	return algorithm + ":" + sum[:10] + "…"
 }
 
 // megabytes is a size as etcdimg tells it everywhere.

@@ -45,7 +45,7 @@ func Large() *audit.Result {
 			image.Size += l.Size
 		}
 	}
-	for n := range 4000 {
+	for n := range 2000 {
 		r.Since.Changes = append(r.Since.Changes, diff.Change{Kind: diff.File, Name: fmt.Sprintf("/usr/share/zoneinfo/Area/Place_%04d", n), Old: "sha256:0123456789ab", New: "sha256:ba9876543210"})
 	}
 	return r
@@ -55,7 +55,7 @@ func Large() *audit.Result {
 // end.
 func Hostile() *audit.Result {
 	bad := `</style></title><script>document.title="owned"</script><img src=x onerror=alert(1)>"'` + "`${1}`&lt;\u202e\x00"
-	endless := strings.Repeat("A", 5000)
+	endless := strings.Repeat("A", 1500)
 	e := &audit.Exception{Reason: bad, Expires: bad}
 	return &audit.Result{
 		Tool: bad, Reference: bad, Digest: bad, MediaType: bad, Title: bad, Purl: bad,

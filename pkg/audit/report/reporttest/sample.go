@@ -51,7 +51,7 @@ func Sample() *audit.Result {
 				{Contents: "etcd-3.6.16", Size: base[arch], Unpacked: base[arch] * 3, Files: 1, Packages: []string{"etcd 3.6.16"}},
 				{Contents: "migrate", Size: base[arch] * 2 / 5, Unpacked: base[arch], Files: 1, Packages: []string{"migrate"}},
 			},
-			Risks: []audit.Risk{{Kind: audit.WorldWritable, Path: "/srv/exchange", Detail: "mode 0777, owner 0:0"}},
+			Risks: []audit.Risk{{Kind: audit.Shell, Path: "/usr/bin/dash", Detail: "mode 0755, owner 0:0"}},
 		}
 		if arch == "s390x" {
 			i.Risks = append(i.Risks, audit.Risk{Kind: audit.Setuid, Path: "/usr/bin/newgrp", Detail: "mode 4755, owner 0:0"})
