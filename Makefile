@@ -69,7 +69,7 @@ LINES_STORE = ETCDIMG_TEST_STORE=$(CURDIR)/.cache/store
 
 migrate: ## migrate's tests with real etcd servers of every line
 	$(LINES_STORE) $(GO) run ./test/lines .cache/etcd
-	ETCDIMG_TEST_BINARIES=$(CURDIR)/.cache/etcd $(GO) test $(BRISK) -count 1 -timeout 120m ./migrate
+	ETCDIMG_TEST_BINARIES=$(CURDIR)/.cache/etcd $(GO) test $(BRISK) -count 1 -timeout 480m ./migrate
 
 integration: ## packages against the real module proxy and Debian archive
 	$(LINES_STORE) $(GO) test $(BRISK) -tags e2e -timeout 180m $$(grep -rl '^//go:build e2e' --include='*_test.go' pkg | xargs -n 1 dirname | sort -u | sed 's,^,./,')

@@ -96,6 +96,7 @@ func TestEveryPair(t *testing.T) {
 	}
 	for i, p := range pairs {
 		t.Run(p[0]+" to "+p[1], func(t *testing.T) {
+			t.Parallel()
 			stop := (*etcdtest.Member).Stop
 			if i%2 == 0 {
 				stop = (*etcdtest.Member).Kill

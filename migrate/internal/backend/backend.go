@@ -14,6 +14,8 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -138,6 +140,20 @@ type Marks struct {
 	HasTerm         bool   // written by 3.5 or later
 	HasAuthRevision bool   // written by 3.1 or later
 	AuthEnabled     bool
+	// Raft is who raft counts as members; nil where the database does not say,
+	// as before 3.5.
+	Raft *ConfState
+}
+
+// ConfState are the IDs of members, as raft has them.
+type ConfState struct {
+	Voters   []uint64 `json:"voters"`
+	Learners []uint64 `json:"learners"`
+}
+
+// Has says whether a member is among them.
+func (c *ConfState) Has(id uint64) bool {
+	return slices.Contains(c.Voters, id) || slices.Contains(c.Learners, id)
 }
 
 // Marks reads the marks.
@@ -164,6 +180,15 @@ func (d *DB) Marks() (m Marks, err error) {
 		}
 		if b := get(bucketAuth, "authEnabled"); len(b) == 1 {
 			m.AuthEnabled = b[0] == 1
+		}
+		if b := get(bucketMeta, "confState"); b != nil {
+			var c ConfState
+			if err := json.Unmarshal(b, &c); err != nil {
+				return fmt.Errorf("%w: raft's state: %v", ErrDamaged, err)
+			}
+			if len(c.Voters) > 0 {
+				m.Raft = &c
+			}
 		}
 		return nil
 	})
@@ -240,6 +265,27 @@ func Strip(name string, list bool) (err error) {
 				return err
 			}
 			if _, err := tx.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, db.Close())
+}
+
+// ForgetMembers removes some members, and nothing else, in one transaction.
+func ForgetMembers(name string, members []Member) error {
+	db, err := open(name, bbolt.Options{})
+	if err != nil {
+		return err
+	}
+	err = db.bolt.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(bucketMembers))
+		for _, m := range members {
+			if b == nil {
+				break
+			}
+			if err := b.Delete(strconv.AppendUint(nil, m.ID, 16)); err != nil {
 				return err
 			}
 		}

@@ -240,6 +240,35 @@ func testStrip(t *testing.T, list bool) {
 	}
 }
 
+func TestMembersAreForgottenByTheirIDs(t *testing.T) {
+	name := database(t, history, func(tx *bbolt.Tx) error {
+		var wrong []error
+		for id, m := range map[string]string{"1": `{"id":1,"name":"n1"}`, "abc": `{"id":2748,"name":"old"}`, "def": `{"id":3567,"name":"older"}`} {
+			wrong = append(wrong, tx.Bucket([]byte(bucketMembers)).Put([]byte(id), []byte(m)))
+		}
+		wrong = append(wrong, tx.Bucket([]byte(bucketMeta)).Put([]byte("confState"), []byte(`{"voters":[1],"auto_leave":false}`)))
+		return errors.Join(wrong...)
+	})
+	before := summary(t, name, All)
+	if err := ForgetMembers(name, []Member{{ID: 0xabc}, {ID: 0xdef}, {ID: 0x999}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Compare(before, summary(t, name, All)); err != nil {
+		t.Error(err)
+	}
+	d, err := Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if all, err := d.Members(); err != nil || len(all) != 1 || all[0].Name != "n1" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	if m, err := d.Marks(); err != nil || m.Raft == nil || !m.Raft.Has(1) || m.Raft.Has(0xabc) {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 func TestWhatIsNoDatabaseIsRefused(t *testing.T) {
 	for _, content := range []string{"", "x", strings.Repeat("no database ", 4000)} {
 		name := filepath.Join(t.TempDir(), "db")

@@ -44,8 +44,12 @@ type State struct {
 	HasDB   bool
 	Marks   backend.Marks
 	Members []backend.Member // from the database, so 3.x only
-	V2Keys  bool             // the v2 store holds keys of the user's
-	Behind  int              // changes that the database has not applied yet
+	// Zombies are members in the database that the log does not have any more:
+	// restores by old tools left them there. Up to 3.5 servers do not look at
+	// them; to later ones they are members.
+	Zombies []backend.Member
+	V2Keys  bool // the v2 store holds keys of the user's
+	Behind  int  // changes that the database has not applied yet
 }
 
 // Found is what the files themselves say about the etcd that wrote them.
@@ -146,8 +150,16 @@ func (s *State) readMember() error {
 	if s.Marks, err = d.Marks(); err != nil {
 		return err
 	}
-	if s.Members, err = d.Members(); err != nil {
+	all, err := d.Members()
+	if err != nil {
 		return err
+	}
+	for _, m := range all {
+		if is, known := s.Log.IsMember(m.ID); known && !is && m.ID != s.Log.NodeID {
+			s.Zombies = append(s.Zombies, m)
+		} else {
+			s.Members = append(s.Members, m)
+		}
 	}
 	s.Found = foundInDB(s.Marks, s.Log)
 	s.Behind = s.Log.Behind(s.Marks.ConsistentIndex)

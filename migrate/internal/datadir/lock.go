@@ -22,10 +22,10 @@ var (
 // that got its file, whatever ends those, and leaves no file.
 type Lock struct{ f *os.File }
 
-// The programs of an operator that was killed die with it, but a moment later:
-// for so long Acquire tries again.
+// The programs of an operator that was killed die with it, but a moment later, when
+// the disk has done what they asked of it: for so long Acquire tries again.
 const (
-	lockTries = 20
+	lockTries = 100
 	lockPause = 50 * time.Millisecond
 )
 

@@ -197,7 +197,7 @@ func (m *Member) version() map[string]string {
 
 func (m *Member) wait(what string, ok func() bool) {
 	m.t.Helper()
-	for range 600 {
+	for range 3600 { // three minutes: machines are slow at times, and one that is dead is seen at once
 		if ok() {
 			return
 		}

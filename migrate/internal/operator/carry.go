@@ -46,7 +46,7 @@ func (o *Operator) carryOut(ctx context.Context, steps []plan.Step, s *datadir.S
 		if ctx.Err() != nil {
 			return errors.Join(fmt.Errorf("stopped during step %d (%s to %s): the directory is as it was before the step; run this again to go on", i+1, first.Kind, last.To), o.abandon())
 		}
-		if first.Kind == plan.Mark || first.Kind == plan.Cure || first.Kind == plan.Unmark {
+		if first.Kind.WhereItStands() {
 			return err // of which nothing has to be undone
 		}
 		err = fmt.Errorf("step %d (%s to %s): %w", i+1, first.Kind, last.To, err)
@@ -140,6 +140,8 @@ func (o *Operator) step(ctx context.Context, group []plan.Step, s *datadir.State
 		return 1, nil, o.cure(ctx, step, o.Target.Version.Line())
 	case plan.Unmark:
 		return 1, nil, backend.ForgetDowngrade(datadir.DBFile(o.dir)) // in one transaction
+	case plan.Forget:
+		return 1, nil, o.forget(s)
 	}
 	if s == nil {
 		if s, err = datadir.Inspect(o.dir); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/etcdimg/etcdimg/migrate/internal/backend"
 	"github.com/etcdimg/etcdimg/migrate/internal/cluster"
 	"github.com/etcdimg/etcdimg/migrate/internal/datadir"
 	"github.com/etcdimg/etcdimg/migrate/internal/plan"
@@ -27,7 +28,8 @@ type Cluster struct {
 // where the others are, as far as they answer.
 func (o *Operator) clusterFacts(ctx context.Context, s *datadir.State, f *plan.Facts) error {
 	f.Stuck = stuck(s.Marks.Downgrade)
-	f.Voters = max(len(s.Log.Voters), len(s.Members), len(o.Cluster.Members))
+	known := max(len(s.Log.Voters)+len(s.Log.Learners), len(s.Members))
+	f.Voters = max(known, len(o.Cluster.Members))
 	if f.Voters < 2 {
 		return nil
 	}
@@ -35,7 +37,7 @@ func (o *Operator) clusterFacts(ctx context.Context, s *datadir.State, f *plan.F
 	if l, err := version.ParseLine(s.Marks.StorageVersion); err == nil {
 		f.Storage, f.StorageKnown = l, true
 	}
-	if max(len(s.Log.Voters), len(s.Members)) < 2 {
+	if known < 2 {
 		o.Log.Warn("the data knows of no other member, but --initial-cluster does: it is taken for one of a cluster", "members", len(o.Cluster.Members))
 	}
 	others := o.others(s)
@@ -121,7 +123,7 @@ func (o *Operator) others(s *datadir.State) []cluster.Member {
 
 // cureIn bounds the waiting for a raft snapshot, which takes a fraction of a
 // second where it can be made at all.
-const cureIn = 20 * time.Second
+const cureIn = time.Minute
 
 // cure runs the version that the member is at on the directory itself, with a
 // raft snapshot after nearly every entry, until one is there. That is what the
@@ -168,4 +170,15 @@ func (o *Operator) cure(ctx context.Context, step plan.Step, next version.Line) 
 		return fmt.Errorf("etcd %s wrote more v2 requests to the log while it stopped; run this again", step.Version)
 	}
 	return nil
+}
+
+// forget removes the members from the database that the cluster does not have.
+func (o *Operator) forget(s *datadir.State) error {
+	if s == nil {
+		var err error
+		if s, err = datadir.Inspect(o.dir); err != nil {
+			return err
+		}
+	}
+	return backend.ForgetMembers(datadir.DBFile(o.dir), s.Zombies)
 }

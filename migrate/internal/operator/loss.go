@@ -124,7 +124,7 @@ func (o *Operator) checkSpace(s *datadir.State, steps []plan.Step) error {
 	copies, groups := int64(0), 0
 	for i := 0; i < len(steps); i += together(steps[i:]) {
 		step := steps[i]
-		if step.Kind != plan.Mark && step.Kind != plan.Cure {
+		if !step.Kind.WhereItStands() {
 			groups++
 		}
 		switch step.Kind {

@@ -351,6 +351,9 @@ func (o *Operator) plan(ctx context.Context, s *datadir.State) ([]plan.Step, err
 		return nil, nil
 	}
 	o.Say(fmt.Sprintf("%s: from %s to %s, written by %s", o.dir, at, o.Target, s.Found))
+	for _, z := range s.Zombies {
+		o.Say(fmt.Sprintf("the database holds member %x (%s), which its cluster does not have", z.ID, strings.Join(append([]string{z.Name}, z.PeerURLs...), " ")))
+	}
 	for i, step := range steps {
 		o.Say(fmt.Sprintf("step %d: %s", i+1, step))
 	}
@@ -384,7 +387,7 @@ func refuse(names []string) error {
 func (o *Operator) facts(at version.Stamp, s *datadir.State) plan.Facts {
 	f := plan.Facts{
 		At: at, V2Keys: s.V2Keys, Behind: s.Behind > 0, Voters: len(s.Log.Voters),
-		Agreed: s.Found.Line, AgreedKnown: s.Found.Known,
+		Agreed: s.Found.Line, AgreedKnown: s.Found.Known, Zombies: len(s.Zombies) > 0,
 	}
 	f.Tail = tail(s)
 	_, f.SameIDs = o.oldToken(s)

@@ -123,7 +123,16 @@ func (s *source) readDB() error {
 	if s.marks, err = d.Marks(); err != nil {
 		return err
 	}
-	s.members, err = d.Members()
+	if s.state != nil {
+		s.members = s.state.Members
+		return nil
+	}
+	all, err := d.Members()
+	for _, m := range all {
+		if s.marks.Raft == nil || s.marks.Raft.Has(m.ID) { // nil: nobody says
+			s.members = append(s.members, m)
+		}
+	}
 	return err
 }
 

@@ -66,6 +66,10 @@ func TestAMemberOfAClusterMovesAsTheOthersAllow(t *testing.T) {
 		{"3.5.35", "3.5.35", Facts{Stuck: true}, all, "unmark 3.5"},
 		{"3.5.35", "3.6.16", Facts{Stuck: true}, all, "unmark 3.5, mark 3.6"},
 		{"3.5.35", "3.4.26", Facts{Stuck: true}, all, "migrate prepare"},
+		// Members that are in the database only.
+		{"3.5.35", "3.6.16", Facts{Zombies: true}, all, "forget 3.5, mark 3.6"},
+		{"3.5.35", "3.6.16", Facts{Zombies: true, Stuck: true, Tail: TailOther}, all, "unmark 3.5, forget 3.5, cure 3.5, mark 3.6"},
+		{"3.4.26", "3.5.35", Facts{Zombies: true}, all, "mark 3.5"},
 		// Down.
 		{"3.7.3", "3.6.16", stored(6, 6), all, "mark 3.6"},
 		{"3.7.3", "3.6.16", with(stored(6, 6), answer(6, 6), answer(7, 6)), all, "mark 3.6"},

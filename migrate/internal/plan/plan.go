@@ -23,12 +23,17 @@ type Kind string
 const (
 	Cure    Kind = "cure"     // a member's own version takes v2 requests out of its log, where it stands
 	Unmark  Kind = "unmark"   // a record in the database that every server dies of is removed
+	Forget  Kind = "forget"   // members that the cluster has not any more are removed from the database
 	Mark    Kind = "mark"     // version.txt only: the next server takes the directory as it is
 	Run     Kind = "run"      // a server takes over a copy of the directory, and is stopped
 	Restore Kind = "restore"  // a new directory is made from the database
 	Convert Kind = "convert"  // v2 keys become v3 keys
 	WriteV2 Kind = "write-v2" // v3 keys become v2 keys
 )
+
+// WhereItStands says whether steps of a kind are made in the directory as it
+// stands, each by so little that nothing has to be undone.
+func (k Kind) WhereItStands() bool { return slices.Contains([]Kind{Cure, Unmark, Forget, Mark}, k) }
 
 // Step is one step; Version's binaries do it, and version.txt says To after it.
 type Step struct {
@@ -42,6 +47,8 @@ func (s Step) String() string {
 	switch s.Kind {
 	case Unmark:
 		return "remove the record of a downgrade below 3.5 from the database, which every server dies of at its start (then type \"etcdctl downgrade cancel\", since the other members have it too)"
+	case Forget:
+		return "remove the members from the database that its cluster does not have (a restore by an old tool left them): from 3.6 on they would count"
 	case Cure:
 		return fmt.Sprintf("run etcd %s on the directory itself for a moment, so that nothing newer has to read v2 requests of its log (it is still the same member, and needs no other)", s.Version)
 	case Mark:
@@ -107,6 +114,8 @@ type Facts struct {
 	Storage      version.Line
 	StorageKnown bool
 	Others       []Other // members that answered
+	// Zombies says that the database has members that the log has not any more.
+	Zombies bool
 	// Stuck says that the database has a downgrade on record that no server
 	// survives: below 3.5.
 	Stuck bool
@@ -125,10 +134,28 @@ type Bundled struct {
 // means that there is nothing to do.
 func Find(f Facts, target version.Stamp, b Bundled) ([]Step, error) {
 	steps, err := find(f, target, b)
+	if err == nil && f.Zombies && countsMembers(steps) {
+		steps = append([]Step{{Forget, f.At.Version, f.At, f.At}}, steps...)
+	}
 	if err == nil && f.Stuck {
 		steps = append([]Step{{Unmark, f.At.Version, f.At, f.At}}, steps...)
 	}
 	return steps, err
+}
+
+// countsMembers says whether steps bring the database as it is to a line that
+// has its members from there. Up to 3.5 they are those of the v2 store; and a
+// restore leaves none.
+func countsMembers(steps []Step) bool {
+	for _, s := range steps {
+		switch {
+		case s.Kind == Restore || s.Kind == WriteV2:
+			return false
+		case !s.To.Version.Line().Before(line36):
+			return true
+		}
+	}
+	return false
 }
 
 func find(f Facts, target version.Stamp, b Bundled) ([]Step, error) {

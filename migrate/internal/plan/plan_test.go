@@ -88,6 +88,14 @@ func TestTheShortestWayAmongThoseThatWork(t *testing.T) {
 		{"2.3.8", "3.0.17", Facts{Tail: TailOther, V2Keys: true}, "convert 3.0"},
 		{"2.3.8", "3.5.35", Facts{Tail: TailOther, V2Keys: true}, "convert 3.0, run 3.5"},
 		{"2.3.8", "3.7.3", Facts{Tail: TailOther, V2Keys: true}, "convert 3.0, restore 3.7"},
+		// Members that are in the database only count from 3.6 on.
+		{"3.5.35", "3.6.16", Facts{Zombies: true}, "forget 3.5, mark 3.6"},
+		{"3.0.17", "3.6.16", Facts{Tail: TailOther, Zombies: true}, "forget 3.0, run 3.5, mark 3.6"},
+		{"3.6.16", "3.7.3", Facts{Zombies: true}, "forget 3.6, mark 3.7"},
+		{"3.5.35", "3.5.35", Facts{Zombies: true}, ""},
+		{"3.4.26", "3.5.35", Facts{Zombies: true}, "mark 3.5"},
+		{"3.4.26", "3.7.3", Facts{Tail: TailOther, Zombies: true, SameIDs: true}, "restore 3.7"},
+		{"3.7.3", "3.6.16", Facts{Zombies: true}, "restore 3.6"},
 	} {
 		x.facts.At = stamp(t, x.from)
 		steps, err := Find(x.facts, stamp(t, x.to), all)
@@ -111,7 +119,7 @@ func TestEveryStepOfEveryWayIsKnownToWork(t *testing.T) {
 		b := bundle(t, versions...)
 		for _, from := range versions {
 			for _, to := range versions {
-				for _, f := range []Facts{{}, {Tail: TailAttributes}, {Tail: TailOther}, {Tail: TailOther, V2Keys: true}, {Behind: true}, {Tail: TailOther, Behind: true}, {Tail: TailOther, SameIDs: true}, {Tail: TailOther, Stubborn: true}} {
+				for _, f := range []Facts{{}, {Tail: TailAttributes}, {Tail: TailOther}, {Tail: TailOther, V2Keys: true}, {Behind: true}, {Tail: TailOther, Behind: true}, {Tail: TailOther, SameIDs: true}, {Tail: TailOther, Stubborn: true}, {Zombies: true}, {Tail: TailOther, SameIDs: true, Zombies: true}} {
 					f.At = stamp(t, from)
 					if v := f.At.Version.Line(); !v.Before(line36) && f.V2Keys || v == line37 && f.Tail != TailClean {
 						continue // no server leaves that
@@ -133,7 +141,7 @@ func TestEveryStepOfEveryWayIsKnownToWork(t *testing.T) {
 
 func checkWay(t *testing.T, f Facts, target version.Stamp, b Bundled, steps []Step) {
 	t.Helper()
-	at, tail, keys := f.At, f.Tail, f.V2Keys
+	at, tail, keys, zombies := f.At, f.Tail, f.V2Keys, f.Zombies
 	for _, s := range steps {
 		from, to := at.Version.Line(), s.To.Version.Line()
 		if s.From != at {
@@ -149,8 +157,10 @@ func checkWay(t *testing.T, f Facts, target version.Stamp, b Bundled, steps []St
 				t.Errorf("%s to %s (tail %d, keys %v): the server would not start", at, s.To, tail, keys)
 			}
 			tail = Leaves(to, keys)
+		case Forget:
+			zombies = false
 		case Restore:
-			tail, keys = TailClean, false
+			tail, keys, zombies = TailClean, false, false
 		case Convert:
 			if from != line23 && from != line30 || to != line30 {
 				t.Errorf("%s converts to %s", at, s.To)
@@ -161,7 +171,9 @@ func checkWay(t *testing.T, f Facts, target version.Stamp, b Bundled, steps []St
 				t.Errorf("a v2 store for %s", s.To)
 			}
 		}
-		at = s.To
+		if at = s.To; zombies && s.Kind != WriteV2 && !at.Version.Line().Before(line36) {
+			t.Errorf("%v: members that are none would count", s)
+		}
 	}
 	if at != target {
 		t.Errorf("the way ends at %s instead of %s", at, target)
@@ -221,13 +233,13 @@ func FuzzPlan(f *testing.F) {
 			versions = append(versions, target)
 		}
 		b := bundle(t, versions...)
-		facts := Facts{At: stamp(t, catalogue[int(from)%len(catalogue)]), Tail: Tail(tail % 3), V2Keys: keys, Behind: behind, SameIDs: tail&4 != 0, Stubborn: tail&8 != 0}
+		facts := Facts{At: stamp(t, catalogue[int(from)%len(catalogue)]), Tail: Tail(tail % 3), V2Keys: keys, Behind: behind, SameIDs: tail&4 != 0, Stubborn: tail&8 != 0, Zombies: tail&16 != 0}
 		steps, err := Find(facts, stamp(t, target), b)
 		if err != nil {
 			return
 		}
 		for _, s := range steps {
-			if s.Kind != Mark && s.Kind != WriteV2 && !slices.Contains(versions, s.Version.String()) {
+			if s.Kind != Mark && s.Kind != WriteV2 && s.Kind != Forget && !slices.Contains(versions, s.Version.String()) {
 				t.Errorf("%v needs a version that is not bundled", s)
 			}
 		}

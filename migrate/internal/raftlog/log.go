@@ -37,6 +37,7 @@ type Log struct {
 	LastIndex          uint64
 	LastTerm           uint64    // of the entry, or snapshot, at LastIndex
 	Voters             []uint64  // who votes once every entry is applied, in ascending order
+	Learners           []uint64  // members without a vote, likewise
 	Snapshot           *Snapshot // nil: the log starts from nothing
 	Tail               []Entry   // the entries after the snapshot
 	// Version is the cluster version that the last entry about it sets, such
@@ -171,11 +172,14 @@ func (c *content) add(dir string, b []byte, from uint64) error {
 func (c *content) log(dir string, s *Snapshot) (*Log, error) {
 	l := c.head
 	l.Snapshot = s
-	voters := map[uint64]bool{}
+	voters, learners := map[uint64]bool{}, map[uint64]bool{}
 	if s != nil {
 		l.LastIndex, l.LastTerm = s.Index, s.Term
 		for _, id := range s.Voters {
 			voters[id] = true
+		}
+		for _, id := range s.Learners {
+			learners[id] = true
 		}
 	}
 	for _, e := range c.entries {
@@ -193,12 +197,23 @@ func (c *content) log(dir string, s *Snapshot) (*Log, error) {
 		switch e.vote {
 		case voteAdd:
 			voters[e.node] = true
+			delete(learners, e.node)
 		case voteRemove:
 			delete(voters, e.node)
+			delete(learners, e.node)
+		case voteNone:
+			delete(voters, e.node)
+			learners[e.node] = true
 		}
 	}
-	l.Voters = slices.Sorted(maps.Keys(voters))
+	l.Voters, l.Learners = slices.Sorted(maps.Keys(voters)), slices.Sorted(maps.Keys(learners))
 	return &l, nil
+}
+
+// IsMember says whether a member with an ID is in the cluster once every entry is
+// applied; known is false where the log says nothing about members.
+func (l *Log) IsMember(id uint64) (is, known bool) {
+	return slices.Contains(l.Voters, id) || slices.Contains(l.Learners, id), len(l.Voters) > 0
 }
 
 // Superfluous are the paths of the segments that a start from the log's own
@@ -250,6 +265,7 @@ const (
 	voteSame vote = iota
 	voteAdd
 	voteRemove
+	voteNone // a member that only learns
 )
 
 func classify(e entry) (change, error) {
@@ -271,8 +287,10 @@ func classify(e entry) (change, error) {
 		switch kind {
 		case 0:
 			c.vote = voteAdd
-		case 1, 3: // removed, or added as a learner, which does not vote
+		case 1:
 			c.vote = voteRemove
+		case 3:
+			c.vote = voteNone
 		}
 		return c, err
 	}

@@ -122,6 +122,35 @@ func TestEachKindOfEntryIsKnown(t *testing.T) {
 	}
 }
 
+func TestMembersAreThoseOfTheSnapshotAndOfTheEntriesAfterIt(t *testing.T) {
+	dir := t.TempDir()
+	if err := Write(dir, 7, 9, &Snapshot{Term: 2, Index: 100, Voters: []uint64{7, 8}, Learners: []uint64{20, 21, 22}, Data: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+	conf := func(index, kind, node uint64) []byte {
+		return entryOf(index, 1, wire.AppendNumber(wire.AppendNumber(wire.AppendNumber(nil, 1, index), 2, kind), 3, node))
+	}
+	appendEntries(t, dir,
+		conf(101, 3, 30), // added to learn
+		conf(102, 0, 20), // promoted
+		conf(103, 1, 21), // removed
+		conf(104, 1, 8),
+		conf(105, 2, 7), // its URLs changed
+	)
+	l, err := Read(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(l.Voters, []uint64{7, 20}) || !slices.Equal(l.Learners, []uint64{22, 30}) {
+		t.Errorf("voters %v, learners %v", l.Voters, l.Learners)
+	}
+	for id, want := range map[uint64]bool{7: true, 22: true, 8: false, 21: false} {
+		if is, known := l.IsMember(id); is != want || !known {
+			t.Errorf("member %d: %v, %v", id, is, known)
+		}
+	}
+}
+
 func TestAnEntryThatAnotherLeaderReplacedDoesNotCount(t *testing.T) {
 	dir := written(t, "{}")
 	appendEntries(t, dir,

@@ -17,6 +17,7 @@ import (
 type Snapshot struct {
 	Term, Index uint64
 	Voters      []uint64
+	Learners    []uint64
 	Data        []byte // the v2 store as JSON, up to 3.6
 }
 
@@ -91,8 +92,12 @@ func parseSnapshot(b []byte) (*Snapshot, error) {
 				switch f.ID {
 				case 1:
 					return wire.Each(f.Bytes, func(f wire.Field) error {
-						if f.ID == 1 && f.Bytes == nil {
+						switch {
+						case f.Bytes != nil:
+						case f.ID == 1:
 							s.Voters = append(s.Voters, f.Number)
+						case f.ID == 2:
+							s.Learners = append(s.Learners, f.Number)
 						}
 						return nil
 					})
@@ -114,6 +119,9 @@ func (s *Snapshot) marshal() []byte {
 	var conf, meta, data []byte
 	for _, id := range s.Voters {
 		conf = wire.AppendNumber(conf, 1, id)
+	}
+	for _, id := range s.Learners {
+		conf = wire.AppendNumber(conf, 2, id)
 	}
 	meta = wire.AppendBytes(meta, 1, conf)
 	meta = wire.AppendNumber(meta, 2, s.Index)
