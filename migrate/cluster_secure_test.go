@@ -90,7 +90,9 @@ func (s secrets) flags() []string {
 // etcdctl asks a member as root; without a password as nobody.
 func (s secrets) etcdctl(t *testing.T, m *etcdtest.Member, password string, args ...string) (string, error) {
 	t.Helper()
-	all := []string{"--endpoints", m.URL, "--cacert", s.ca, "--cert", s.cert, "--key", s.key}
+	// By itself it gives up after two seconds, and a member that was just started
+	// may need more.
+	all := []string{"--dial-timeout=1m", "--command-timeout=2m", "--endpoints", m.URL, "--cacert", s.ca, "--cert", s.cert, "--key", s.key}
 	if password != "" {
 		all = append(all, "--user", "root:"+password)
 	}

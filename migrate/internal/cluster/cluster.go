@@ -85,7 +85,7 @@ type Answer struct {
 }
 
 // askIn bounds the waiting for one member: who is there answers at once.
-const askIn = 2 * time.Second
+const askIn = 5 * time.Second
 
 // Ask asks all members at the same time. Answers come in the members' order.
 func Ask(ctx context.Context, members []Member, peer, client Files) ([]Answer, error) {
