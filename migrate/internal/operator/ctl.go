@@ -22,7 +22,9 @@ func Ctl(b *bundle.Bundle, l version.Line, endpoints []string, tls cluster.Files
 	if program == "" {
 		return nil, fmt.Errorf("no etcdctl of etcd %s or later is bundled", l)
 	}
-	args := []string{program, "--endpoints=" + strings.Join(endpoints, ",")}
+	// By itself etcdctl gives up after two seconds, for which checking a password
+	// on a busy machine may be enough.
+	args := []string{program, "--dial-timeout=20s", "--command-timeout=1m", "--endpoints=" + strings.Join(endpoints, ",")}
 	for _, x := range [][2]string{{"--cacert", tls.CA}, {"--cert", tls.Cert}, {"--key", tls.Key}} {
 		if x[1] != "" {
 			args = append(args, x[0], x[1])
