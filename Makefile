@@ -5,7 +5,7 @@ GO ?= go
 export PATH := $(CURDIR)/.cache/tools:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help build all-build push all-push etcdimg locks test test-all lint unit tools migrate integration e2e bench fuzz clean
+.PHONY: help build all-build push all-push etcdimg release locks test test-all lint unit tools migrate integration e2e bench fuzz clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,16 +42,24 @@ etcdimg: ## compile bin/etcdimg
 locks: ## lock configs/ again after a change of a profile or of migrate; what is pinned stays
 	$(ETCDIMG) lock configs/*.yaml
 
+# What to release, and the key that signs it; nobody does without one.
+VERSION ?=
+KEY ?=
+
+release: ## make a release of etcdimg in dist/release: VERSION=v0.1.0 [KEY=cosign.key]
+	$(GO) run ./hack/release --version $(or $(VERSION),$(error say which version: make $@ VERSION=v0.1.0)) $(KEY:%=--key %)
+
 test: lint unit tools migrate integration e2e ## run every test, and install whatever the tests need
 
 test-all: export ETCDIMG_ALL = 1
 test-all: test ## the same with every etcd line on every architecture, which takes long
 
-lint: ## gofmt, go vet, staticcheck, go mod tidy
+lint: ## gofmt, go vet, staticcheck, actionlint, go mod tidy
 	@files=$$(gofmt -l cmd pkg test hack migrate internal) && if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):" $$files; exit 1; fi
 	for arch in arm64 ppc64le s390x; do CGO_ENABLED=0 GOARCH=$$arch $(GO) vet ./migrate/... || exit 1; done
 	$(GO) vet -tags e2e ./...
 	$(GO) run $(STATICCHECK) -tags e2e ./...
+	$(GO) run $(ACTIONLINT)
 	$(GO) mod tidy -diff
 
 # Tests are vetted by lint already, and linked faster without tables for debuggers.

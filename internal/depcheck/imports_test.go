@@ -43,6 +43,7 @@ var rooms = []struct {
 	{"pkg/audit/report", []string{"pkg/audit", "pkg/diff"}}, // a form of a result: it knows the values, and nothing of how they were found
 	{".", nil}, // the files that travel in the command
 	{"cmd/etcdimg", []string{".", "pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy", "pkg/git", "pkg/matrix", "pkg/audit"}},
+	{"hack/release", []string{"pkg/cache", "pkg/rootfs", "pkg/sbom", "pkg/provenance", "pkg/sign"}}, // etcdimg's own releases, with its own statements and signatures
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},
 	{"test", nil}, // sees the command from outside
@@ -51,10 +52,10 @@ var rooms = []struct {
 // powers are standard packages that give a room more than computing, and who
 // may have them. Tests may have all of them.
 var powers = map[string][]string{
-	"os/exec":   {"pkg/etcd", "pkg/git", "migrate"},
+	"os/exec":   {"hack/release", "pkg/etcd", "pkg/git", "migrate"},
 	"net":       {"pkg/fetch", "pkg/registry", "migrate"},
 	"net/http":  {"pkg/fetch", "pkg/debian", "pkg/registry", "pkg/sign", "migrate"},
-	"os/signal": {"cmd/etcdimg", "migrate"},
+	"os/signal": {"cmd/etcdimg", "hack/release", "migrate"},
 	"plugin":    nil,
 	"unsafe":    nil,
 	"math/rand": nil,

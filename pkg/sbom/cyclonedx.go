@@ -19,6 +19,9 @@ func cyclonedxImage(inv *inventory, f Facts, subject string) ([]byte, error) {
 	}
 	root := w.item(inv.Image)
 	root.Type, root.PackageURL, root.Components = cdx.ComponentTypeContainer, imagePURL(f, subject), nil
+	if f.Program != nil {
+		root.Type = cdx.ComponentTypeApplication
+	}
 	root.BOMRef = orElse(subject, root.BOMRef)
 	if f.Licence != "" {
 		root.Licenses = cyclonedxLicences(licences{Expression: f.Licence})

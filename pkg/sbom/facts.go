@@ -34,6 +34,15 @@ type Facts struct {
 	Scanned bool
 	Etcd    []lock.Etcd    // the versions in the image
 	Debian  []lock.Package // the packages in it
+
+	Program *Program `json:",omitempty"` // nil for an image
+}
+
+// Program is what facts are of that is no image but one program in a file. Its
+// SBOM tells the program's modules as an image's does.
+type Program struct {
+	Platform string // GOOS/GOARCH: darwin/arm64
+	PURL     string // its package URL
 }
 
 // Module is a published version of a Go module.

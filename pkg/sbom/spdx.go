@@ -32,6 +32,9 @@ func spdxImage(inv *inventory, f Facts, subject string) ([]byte, error) {
 	image.PackageDownloadLocation = noAssertion
 	image.PackageComment = "linux/" + f.Arch
 	image.PackageLicenseDeclared = orElse(f.Licence, image.PackageLicenseDeclared)
+	if f.Program != nil {
+		image.PrimaryPackagePurpose, image.PackageComment = "APPLICATION", f.Program.Platform
+	}
 	image.PackageExternalReferences = append(image.PackageExternalReferences, purlRef(imagePURL(f, subject)))
 	if subject != "" {
 		image.PackageChecksums = checksums("", strings.TrimPrefix(subject, "sha256:"))
@@ -229,8 +232,12 @@ func purlRef(purl string) *spdx.PackageExternalReference {
 	return &spdx.PackageExternalReference{Category: "PACKAGE-MANAGER", RefType: "purl", Locator: purl}
 }
 
-// imagePURL names an image (package-url, type oci).
+// imagePURL names an image (package-url, type oci), or the program that the
+// facts are of.
 func imagePURL(f Facts, subject string) string {
+	if f.Program != nil {
+		return f.Program.PURL
+	}
 	purl := "pkg:oci/" + strings.ToLower(f.Name)
 	if subject != "" {
 		purl += "@" + strings.Replace(subject, ":", "%3A", 1)
