@@ -13,6 +13,10 @@ func newShowConfigCommand() *cobra.Command {
 	forms := map[string]func(*profile.Profile) ([]byte, error){
 		"yaml": (*profile.Profile).YAML,
 		"json": (*profile.Profile).JSON,
+		"tag": func(p *profile.Profile) ([]byte, error) {
+			tag, err := p.ImageTag()
+			return []byte(tag + "\n"), err
+		},
 	}
 	cmd := &cobra.Command{
 		Use:   "show-config PROFILE",
@@ -23,9 +27,9 @@ The result is a profile itself, and builds the same image from the same director
 		Example: "  etcdimg show-config hardened\n  etcdimg show-config configs/hardened.yaml",
 		Args:    cobra.ExactArgs(1),
 	}
-	output := outputFlag(cmd, "yaml", "json")
+	output := outputFlag(cmd, "yaml", "json", "tag")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := checkOutput(cmd, *output, "yaml", "json"); err != nil {
+		if err := checkOutput(cmd, *output, "yaml", "json", "tag"); err != nil {
 			return err
 		}
 		p, err := loadProfile(args[0])
