@@ -156,7 +156,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 case ${args[0]} in
-publish | index | verify | rebuild | inspect | build | sign) args+=(--insecure) ;;
+publish | index | verify | rebuild | inspect | sign) args+=(--insecure) ;;
 esac
 exec "$LAB/%[1]s" "${args[@]}"
 `
