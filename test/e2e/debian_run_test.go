@@ -137,7 +137,9 @@ func TestDevIsADebianInWhichEverythingWorks(t *testing.T) {
 			dpkg --listfiles bash | head -1
 			dpkg --print-architecture
 			update-alternatives --get-selections
-			dpkg --verify | grep -v '/usr/share/\(doc\|info\|locale\|man\|lintian\)/' || echo all files are as shipped`)
+			dpkg --verify >/tmp/verified
+			test -s /tmp/verified # of what a slim image leaves out
+			grep -v '/usr/share/\(doc\|info\|locale\|man\|lintian\)/' /tmp/verified || echo all files are as shipped`)
 		has(t, "its output", out, "bash 5.", "libc6 2.", "bash: /usr/bin/bash", "/.\n", "amd64", "/usr/bin/mawk", "all files are as shipped")
 		if n := strings.Count(out, " install ok installed"); n < 78 {
 			t.Errorf("%d packages are installed", n)
@@ -154,7 +156,7 @@ func TestDevIsADebianInWhichEverythingWorks(t *testing.T) {
 			pwck --read-only --quiet && echo accounts are consistent
 			grpck --read-only && echo groups are consistent
 			chsh -s /bin/dash joe && getent passwd joe
-			userdel --remove joe`), "uid=1000(joe)", "/home/joe", "root L", "groups are consistent", "joe:x:1000:1000::/home/joe:/bin/dash")
+			userdel --remove joe`), "uid=1000(joe)", "/home/joe", "root L", "accounts are consistent", "groups are consistent", "joe:x:1000:1000::/home/joe:/bin/dash")
 	})
 
 	t.Run("certificates", func(t *testing.T) {

@@ -173,10 +173,10 @@ func run(t testing.TB, name string, args ...string) string {
 	return out
 }
 
-// output runs a program, with a limit of three minutes, and returns its
+// output runs a program, with a limit of ten minutes, and returns its
 // standard output. An error has the command line and the standard error.
 func output(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stdout, stderr strings.Builder
