@@ -62,10 +62,14 @@ func (b *workbench) statements(ctx context.Context, runs int) ([]row, error) {
 		return nil, err
 	}
 	began := median(start).wall
-	return []row{
+	audited, err := b.audit(ctx, runs)
+	if err != nil {
+		return nil, err
+	}
+	return append([]row{
 		{"SBOMs and provenance add to a warm build", seconds(added), "at most " + seconds(warmStatements), added <= warmStatements},
 		{"… to a cold one, for each architecture", seconds(each), "at most " + seconds(coldStatements), each <= coldStatements},
 		{"the size of etcdimg", fmt.Sprintf("%.1f MiB", mebibytes(info.Size())), fmt.Sprintf("at most %.0f MiB", mebibytes(commandSize)), info.Size() <= commandSize},
 		{"etcdimg version", seconds(began), "at most " + seconds(commandStart), began <= commandStart},
-	}, nil
+	}, audited...), nil
 }
