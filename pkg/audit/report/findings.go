@@ -13,6 +13,7 @@ import (
 type finding struct {
 	audit.Finding
 	Anchor   string
+	Link     string // where people read about it; empty for what is no web address
 	Severity mark
 	Reach    mark
 	Reached  string // what the reach means
@@ -27,6 +28,9 @@ func (p *page) findings() []finding {
 	var all []finding
 	for i, f := range p.Result.Findings {
 		v := finding{Finding: f, Anchor: fmt.Sprintf("finding-%d", i+1), Severity: severity(f.Severity), Every: p.everywhere(f.Archs)}
+		if strings.HasPrefix(f.URL, "https://") || strings.HasPrefix(f.URL, "http://") {
+			v.Link = f.URL
+		}
 		v.Reach, v.Reached = reach(f.Reachability)
 		v.Settled, v.Why = settled(f)
 		for _, file := range f.Files {
@@ -47,17 +51,11 @@ func (p *page) findings() []finding {
 }
 
 func severity(s audit.Severity) mark {
-	tones := map[audit.Severity]string{audit.Critical: "bad", audit.High: "bad", audit.Medium: "warn", audit.Low: "info"}
-	tone, ok := tones[s]
-	if !ok {
-		tone = "plain"
+	tones := map[audit.Severity]string{audit.Critical: "bad", audit.High: "bad", audit.Medium: "warn", audit.Low: "info", audit.Negligible: "plain"}
+	if tone, ok := tones[s]; ok {
+		return mark{"severity-" + string(s), tone, sentence(string(s))}
 	}
-	text := string(s)
-	switch s {
-	case audit.Unknown, "":
-		s, text = audit.Unknown, "not rated"
-	}
-	return mark{"severity-" + string(s), tone, sentence(text)}
+	return mark{"severity-unknown", "plain", "Not rated"}
 }
 
 func reach(r audit.Reachability) (mark, string) {
@@ -71,7 +69,7 @@ func reach(r audit.Reachability) (mark, string) {
 	case audit.PackageLevel:
 		return mark{"installed", "plain", "Installed"}, "whether its code runs was not looked at"
 	}
-	return mark{"reach-" + string(r), "plain", sentence(string(r))}, ""
+	return mark{"reach-unknown", "plain", "Reach not known"}, string(r)
 }
 
 // settled is where a finding stands, and by whose word.

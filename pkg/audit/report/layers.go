@@ -67,7 +67,7 @@ func (p *page) layers() layers {
 	}
 	numbers := map[string]int{}
 	for at, image := range p.Images {
-		b := bar{Arch: image.Arch, Size: megabytes(image.Size), TextY: at*barStep + 16, Y: at*barStep + 24, LabelY: at*barStep + 24 + barHeight/2}
+		b := bar{Arch: brief(image.Arch), Size: megabytes(image.Size), TextY: at*barStep + 16, Y: at*barStep + 24, LabelY: at*barStep + 24 + barHeight/2}
 		var x int64
 		for n, layer := range image.Layers {
 			// Layers of several images are one row when they hold the same;
@@ -110,6 +110,15 @@ func (p *page) layers() layers {
 	}
 	l.Height = len(l.Bars)*barStep - (barStep - 24 - barHeight)
 	return l
+}
+
+// brief is a name that fits into the picture, where text does not wrap; every
+// real architecture's does.
+func brief(name string) string {
+	if r := []rune(name); len(r) > 16 {
+		return string(r[:16]) + "…"
+	}
+	return name
 }
 
 func newRow(number int, layer audit.Layer, archs []string) layerRow {

@@ -85,7 +85,7 @@ func TestTheReportLoadsNothing(t *testing.T) {
 
 func TestHostileTextsAreEscaped(t *testing.T) {
 	got := string(write(t, reporttest.Hostile()))
-	for _, markup := range []string{"<img", "<script>document.title", "</title><script", "javascript:alert", "\x00", "\u202e"} {
+	for _, markup := range []string{"<img", "<script>document.title", "</title><script", "javascript:alert", "ZgotmplZ", "\x00", "\u202e"} {
 		if strings.Contains(got, markup) {
 			t.Errorf("the report has %q", markup)
 		}
