@@ -324,6 +324,46 @@ func TestTheUsualKeychainIsAsked(t *testing.T) {
 	}
 }
 
+// A credential helper is a program that docker's configuration names; it is
+// asked for the password of this registry, and of no other.
+func TestCredentialHelpersAreAsked(t *testing.T) {
+	r := registrytest.New(t)
+	r.Fail(func(w http.ResponseWriter, req *http.Request, _ int) bool {
+		if user, password, _ := req.BasicAuth(); user == "me" && password == "secret" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	})
+	dir := t.TempDir()
+	helper := "#!/bin/sh\nread -r host\necho \"$1 $host\" >> '" + dir + "/asked'\n" +
+		`printf '{"ServerURL":"%s","Username":"me","Secret":"secret"}' "$host"` + "\n"
+	for name, content := range map[string]string{
+		"docker-credential-etcdimg-test": helper,
+		"config.json":                    `{"credHelpers":{"` + r.Host + `":"etcdimg-test"}}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("DOCKER_CONFIG", dir)
+	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	c := client(t, func(o *registry.Options) { o.Keychain = nil })
+	if _, err := c.Push(t.Context(), repository(t, c, r.Host+"/etcd"), index(t)); err != nil {
+		t.Fatal(err)
+	}
+	asked, err := os.ReadFile(filepath.Join(dir, "asked"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(asked)) {
+		if line != "get "+r.Host+"\n" {
+			t.Errorf("the helper was asked for %q", line)
+		}
+	}
+}
+
 func TestPlainHTTPAndCertificates(t *testing.T) {
 	plain, secure := registrytest.New(t), registrytest.NewTLS(t)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
