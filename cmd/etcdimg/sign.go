@@ -30,6 +30,7 @@ func (f *signFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.services.Fulcio, "fulcio-url", "", "sign with a key for this once, for which the certificate authority at this address vouches")
 	cmd.Flags().StringVar(&f.services.Timestamp, "timestamp-url", "", "have signatures stamped by the timestamp authority at this address")
 	cmd.Flags().StringVar(&f.services.Rekor, "rekor-url", "", "write signatures to the transparency log at this address")
+	cmd.Flags().IntVar(&f.services.RekorAPI, "rekor-version", 1, "API version of the transparency log: 1, or 2, whose entries go into bundles only")
 	cmd.Flags().StringVar(&f.token, "identity-token", "", "file with the token (OIDC) for the certificate authority, in place of $"+tokenVariable)
 }
 
@@ -72,6 +73,10 @@ func (f *signFlags) signer(cmd *cobra.Command) (*sign.Signer, sign.Format, error
 		return nil, "", usagef(cmd, "--signature-format %q: want tag, referrer or bundle", f.format)
 	}
 	switch {
+	case f.services.RekorAPI != 1 && f.services.RekorAPI != 2:
+		return nil, "", usagef(cmd, "--rekor-version %d: want 1 or 2", f.services.RekorAPI)
+	case f.services.Rekor != "" && f.services.RekorAPI == 2 && format != sign.Bundles:
+		return nil, "", usagef(cmd, "--rekor-version 2: its entries go into bundles only: add --signature-format bundle")
 	case !f.wanted():
 		return nil, "", usagef(cmd, "with what? name a key with --key, or a certificate authority with --fulcio-url")
 	case f.key != "" && f.services.Fulcio != "":

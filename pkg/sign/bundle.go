@@ -103,7 +103,24 @@ func (s *Signer) makeBundle(ctx context.Context, body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.bundleLog != nil {
+		if raw, err = s.logBundle(ctx, raw, signer); err != nil {
+			return nil, fmt.Errorf("writing to the transparency log: %w", err)
+		}
+	}
 	return canonical(raw)
+}
+
+// logBundle writes a bundle to a log, and what the log answers into the bundle.
+func (s *Signer) logBundle(ctx context.Context, raw, signer []byte) ([]byte, error) {
+	b, err := parseBundle(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.bundleLog.GetTransparencyLogEntry(ctx, signer, b); err != nil {
+		return nil, err
+	}
+	return protojson.Marshal(b)
 }
 
 // canonical takes out the spaces that protojson strews in at random.

@@ -23,6 +23,7 @@ import (
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	rekor "github.com/sigstore/rekor/pkg/client"
 	"github.com/sigstore/rekor/pkg/generated/models"
+	sgsign "github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 )
@@ -32,7 +33,8 @@ import (
 type Services struct {
 	Fulcio    string       // the certificate authority: https://fulcio.example
 	Timestamp string       // the timestamp authority's endpoint: https://tsa.example/api/v1/timestamp
-	Rekor     string       // the transparency log (API version 1): https://rekor.example
+	Rekor     string       // the transparency log: https://rekor.example
+	RekorAPI  int          // its API's version, 1 or 2; 0 for 1
 	Client    *http.Client // nil for one that waits half a minute
 }
 
@@ -56,6 +58,9 @@ func Keyless(ctx context.Context, s Services, token string) (*Signer, error) {
 		return nil, err
 	}
 	signer := &Signer{key: sv}
+	if s.Rekor != "" && s.RekorAPI == 2 && s.Timestamp == "" {
+		return nil, errors.New("a transparency log of API version 2 does not say when an entry was made: name a timestamp authority too")
+	}
 	if signer.cert, signer.chain, err = s.certificate(ctx, sv, token); err != nil {
 		return nil, fmt.Errorf("asking %s for a certificate: %w", s.Fulcio, err)
 	}
@@ -69,7 +74,11 @@ func (s *Signer) With(services Services) (*Signer, error) {
 	if services.Timestamp != "" {
 		with.stamp = services.timestamp
 	}
-	if services.Rekor != "" {
+	if services.Rekor == "" {
+		return &with, nil
+	}
+	switch services.RekorAPI {
+	case 0, 1:
 		client, err := rekor.GetRekorClient(services.Rekor)
 		if err != nil {
 			return nil, fmt.Errorf("the transparency log %s: %w", services.Rekor, err)
@@ -85,6 +94,10 @@ func (s *Signer) With(services Services) (*Signer, error) {
 			sum.Write(e.payload)
 			return cosign.TLogUpload(ctx, client, e.signature, sum, e.signer)
 		}
+	case 2:
+		with.bundleLog = sgsign.NewRekor(&sgsign.RekorOptions{BaseURL: services.Rekor, Version: 2})
+	default:
+		return nil, fmt.Errorf("a transparency log of API version %d: there are 1 and 2", services.RekorAPI)
 	}
 	return &with, nil
 }

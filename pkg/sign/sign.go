@@ -14,6 +14,7 @@ import (
 	"github.com/sigstore/cosign/v2/pkg/cosign/bundle"
 	"github.com/sigstore/cosign/v2/pkg/oci/static"
 	"github.com/sigstore/rekor/pkg/generated/models"
+	sgsign "github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/options"
@@ -42,6 +43,18 @@ type Signer struct {
 
 	stamp func(ctx context.Context, signed []byte) ([]byte, error)            // RFC 3161; nil for none
 	log   func(ctx context.Context, e logEntry) (*models.LogEntryAnon, error) // nil for none
+
+	// bundleLog adds an entry of a log of Rekor's API version 2 to a bundle. No
+	// other form has a place for what such a log answers.
+	bundleLog sgsign.Transparency // nil for none
+}
+
+// Writes says whether the signer can write a form.
+func (s *Signer) Writes(f Format) error {
+	if s.bundleLog != nil && f != Bundles {
+		return fmt.Errorf("entries of a transparency log of API version 2 go into bundles only, not into the form %s", f)
+	}
+	return nil
 }
 
 // logEntry is what a transparency log is told.
@@ -81,6 +94,9 @@ type Made struct {
 // Sign signs a digest.
 func (s *Signer) Sign(ctx context.Context, p Place, subject v1.Descriptor, f Format) (Made, error) {
 	made := Made{Digest: subject.Digest.String(), Kind: "signature"}
+	if err := s.Writes(f); err != nil {
+		return made, err
+	}
 	if f == Bundles {
 		kept, err := s.bundle(ctx, p, subject, Statement{PredicateType: predicateSignature})
 		made.Kept = kept
@@ -129,6 +145,9 @@ func (s *Signer) Sign(ctx context.Context, p Place, subject v1.Descriptor, f For
 // same type and by the same key, is kept if it says the same, and else
 // replaced.
 func (s *Signer) Attest(ctx context.Context, p Place, subject v1.Descriptor, statements []Statement, f Format) ([]Made, error) {
+	if err := s.Writes(f); err != nil {
+		return nil, err
+	}
 	var all []Made
 	for _, st := range statements {
 		all = append(all, Made{Digest: subject.Digest.String(), Kind: "attestation", PredicateType: st.PredicateType})
