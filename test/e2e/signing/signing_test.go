@@ -108,6 +108,38 @@ func TestCosignVerifies(t *testing.T) {
 	}
 }
 
+// What refers to an image is listed by whoever asks the registry for it: SBOMs
+// and provenance, of the index and of each image.
+func TestReferrersAreListed(t *testing.T) {
+	l := newLab(t)
+	image := l.registry + "/etcd:3.6.16-0"
+	l.run("etcdimg", "publish", "hardened.yaml", image, "--insecure")
+	regctl := l.tool("regctl")
+	l.run(regctl, "registry", "set", l.registry, "--tls", "disabled")
+	digests := []string{image}
+	for line := range strings.Lines(l.run(regctl, "manifest", "get", "--format", "{{range .Manifests}}{{println .Digest}}{{end}}", image)) {
+		if digest := strings.TrimSpace(line); digest != "" {
+			digests = append(digests, l.registry+"/etcd@"+digest)
+		}
+	}
+	if len(digests) != 2 {
+		t.Fatalf("an index of one image has %q", digests)
+	}
+	for _, subject := range digests {
+		listed := l.run(regctl, "artifact", "list", "--format", "{{range .Descriptors}}{{println .ArtifactType}}{{end}}", subject)
+		got := strings.Fields(listed)
+		slices.Sort(got)
+		want := []string{"application/spdx+json", "application/vnd.cyclonedx+json", "application/vnd.in-toto+json"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: referrers are of the types %q, want %q", subject, got, want)
+		}
+	}
+	tree := l.run(regctl, "artifact", "tree", image)
+	if n := strings.Count(tree, "application/spdx+json"); n != 2 {
+		t.Errorf("the tree has %d SPDX documents, want one of the index and one of its image:\n%s", n, tree)
+	}
+}
+
 // Bundles are for the newer cosign, and for the older with a trusted root.
 func TestCosignVerifiesBundles(t *testing.T) {
 	l := newLab(t)
