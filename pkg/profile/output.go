@@ -57,7 +57,7 @@ func (p *Profile) YAML() ([]byte, error) {
 	if err := yaml.Unmarshal(data, &document); err != nil {
 		return nil, fmt.Errorf("writing profile: %w", err)
 	}
-	restyle(&document)
+	restyle(&document, regexp.MustCompile(plainText))
 	var out bytes.Buffer
 	encoder := yaml.NewEncoder(&out)
 	encoder.SetIndent(2)
@@ -68,13 +68,14 @@ func (p *Profile) YAML() ([]byte, error) {
 }
 
 // plainText is what every style of YAML keeps as it is: lines without control
-// characters and line ends of other kinds, none of which a blank indents.
-var plainText = regexp.MustCompile(`^([^\pC\pZ][^\pC\p{Zl}\p{Zp}]*\n?)*$`)
+// characters and line ends of other kinds, none of which a blank indents. It is
+// compiled where it is needed: that takes milliseconds.
+const plainText = `^([^\pC\pZ][^\pC\p{Zl}\p{Zp}]*\n?)*$`
 
 // restyle turns JSON's braces and quotes into YAML's lines.
-func restyle(n *yaml.Node) {
+func restyle(n *yaml.Node, plain *regexp.Regexp) {
 	n.Style = 0
-	if n.Kind == yaml.ScalarNode && !plainText.MatchString(n.Value) {
+	if n.Kind == yaml.ScalarNode && !plain.MatchString(n.Value) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	if n.Kind == yaml.SequenceNode {
@@ -86,7 +87,7 @@ func restyle(n *yaml.Node) {
 		}
 	}
 	for _, c := range n.Content {
-		restyle(c)
+		restyle(c, plain)
 	}
 }
 

@@ -3,7 +3,8 @@
 // ko's build of the same server, a build after an annotation changed, a cold
 // build against the plain go build of the same packages, the same for all etcd
 // lines at once, the assembly of debian-slim against mmdebstrap's, migrate's
-// moves against etcd's own restore, what SBOMs and provenance add, and sizes.
+// moves against etcd's own restore, what SBOMs, provenance and
+// signatures add, and sizes.
 //
 // It takes half an hour or more, most of it for the cold builds of one version
 // and of every line; -cold=false leaves those out. It runs etcdimg as a person
