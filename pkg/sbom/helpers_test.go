@@ -12,6 +12,7 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/etcd/etcdtest"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
+	"github.com/etcdimg/etcdimg/pkg/sbom/sbomtest"
 )
 
 // workbench compiles look-alikes of etcd, without a network.
@@ -118,4 +119,14 @@ func put(t *testing.T, tree *rootfs.Tree, e rootfs.Entry) {
 	if err := tree.Add(e); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// checkSchema holds a document against the schema of its format.
+func checkSchema(t *testing.T, s sbomtest.Schemas, format Format, document []byte) {
+	t.Helper()
+	if format == CycloneDX {
+		s.CheckCycloneDX(t, document)
+		return
+	}
+	s.CheckSPDX(t, document)
 }

@@ -13,6 +13,7 @@ import (
 	spdx "github.com/spdx/tools-golang/spdx/v2/v2_3"
 
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
+	"github.com/etcdimg/etcdimg/pkg/sbom/sbomtest"
 )
 
 const subject = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
@@ -26,7 +27,7 @@ func makeBoth(t *testing.T, w *workbench, f Facts) (spdx.Document, cdx.BOM, []by
 		t.Fatal(err)
 	}
 	put(t, f.Tree, rootfs.Entry{Path: f.InsidePath(), Type: rootfs.File, Mode: 0o644, Content: inside, Origin: "sbom"})
-	s := newSchemas(t)
+	s := sbomtest.New(t)
 	var one spdx.Document
 	var other cdx.BOM
 	for format, into := range map[Format]any{SPDX: &one, CycloneDX: &other} {
@@ -34,7 +35,7 @@ func makeBoth(t *testing.T, w *workbench, f Facts) (spdx.Document, cdx.BOM, []by
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.check(t, format, b)
+		checkSchema(t, s, format, b)
 		if err := json.Unmarshal(b, into); err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +49,7 @@ func makeBoth(t *testing.T, w *workbench, f Facts) (spdx.Document, cdx.BOM, []by
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.check(t, SPDX, b)
+	s.CheckSPDX(t, b)
 	return one, other, b
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/rootfs"
+	"github.com/etcdimg/etcdimg/pkg/sbom/sbomtest"
 )
 
 func archive(t *testing.T, headers ...tar.Header) []byte {
@@ -88,13 +89,13 @@ func TestAnImageOfOthersIsScanned(t *testing.T) {
 		t.Errorf("the upper layer's file says %q, %v", b, err)
 	}
 	f := Facts{Name: "foreign", Arch: "amd64", Tree: tree}
-	s := newSchemas(t)
+	s := sbomtest.New(t)
 	for _, format := range []Format{SPDX, CycloneDX} {
 		b, err := (&Maker{Store: store}).Document(t.Context(), format, f, subject)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.check(t, format, b)
+		checkSchema(t, s, format, b)
 		var d spdx.Document
 		if format == CycloneDX {
 			continue

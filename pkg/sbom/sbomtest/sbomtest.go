@@ -1,4 +1,8 @@
-package sbom
+// Package sbomtest holds SBOMs against the published JSON schemas of their
+// formats, SPDX 2.3 and CycloneDX 1.6.
+//
+// It must not know who wrote them.
+package sbomtest
 
 import (
 	"bytes"
@@ -11,11 +15,12 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// schemas are the published JSON schemas of both formats. They come with
-// modules that etcdimg needs anyway, so there is no copy of them here.
-type schemas struct{ spdx, cyclonedx *jsonschema.Schema }
+// Schemas are the schemas of both formats. They come with modules that etcdimg
+// needs anyway, so there is no copy of them here.
+type Schemas struct{ spdx, cyclonedx *jsonschema.Schema }
 
-func newSchemas(t *testing.T) schemas {
+// New reads the schemas.
+func New(t *testing.T) Schemas {
 	t.Helper()
 	syft, cyclonedx := moduleDir(t, "github.com/anchore/syft"), moduleDir(t, "github.com/CycloneDX/cyclonedx-go")
 	c := jsonschema.NewCompiler()
@@ -32,7 +37,7 @@ func newSchemas(t *testing.T) schemas {
 			t.Fatal(err)
 		}
 	}
-	var s schemas
+	var s Schemas
 	var err error
 	if s.spdx, err = c.Compile("http://spdx.org/rdf/terms/2.3"); err != nil {
 		t.Fatal(err)
@@ -66,18 +71,25 @@ func readJSON(t *testing.T, file string) any {
 	return v
 }
 
-// check holds a document against the schema of its format.
-func (s schemas) check(t *testing.T, format Format, document []byte) {
+// CheckSPDX holds a document against SPDX's schema.
+func (s Schemas) CheckSPDX(t *testing.T, document []byte) {
+	t.Helper()
+	check(t, s.spdx, document)
+}
+
+// CheckCycloneDX holds a document against CycloneDX's schema.
+func (s Schemas) CheckCycloneDX(t *testing.T, document []byte) {
+	t.Helper()
+	check(t, s.cyclonedx, document)
+}
+
+func check(t *testing.T, schema *jsonschema.Schema, document []byte) {
 	t.Helper()
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
 	if err != nil {
 		t.Fatal(err)
 	}
-	schema := s.spdx
-	if format == CycloneDX {
-		schema = s.cyclonedx
-	}
 	if err := schema.Validate(v); err != nil {
-		t.Errorf("%s: %v", format, err)
+		t.Error(err)
 	}
 }
