@@ -31,6 +31,7 @@ const (
 	predicateAnnotation       = image.AnnotationPredicateType
 	cosignPredicateAnnotation = "predicateType"
 	bundleAnnotation          = "dev.sigstore.bundle.predicateType"
+	bareSignature             = "https://sigstore.dev/cosign/sign/v1" // says no more than that the image is signed
 	certificateAnnotation     = "dev.sigstore.cosign/certificate"
 	bundlePrefix              = "application/vnd.dev.sigstore.bundle"
 	cosignSignature           = "application/vnd.dev.cosign.artifact.sig.v1+json"
@@ -64,7 +65,9 @@ func readSignatures(ctx context.Context, s Source, subject, digest v1.Hash, form
 		sig := Signature{Subject: subject.String(), Digest: digest.String(), Form: form}
 		sig.PredicateType = l.Annotations[cosignPredicateAnnotation]
 		if form == "bundle" {
-			sig.PredicateType = m.Annotations[bundleAnnotation]
+			if said := m.Annotations[bundleAnnotation]; said != bareSignature {
+				sig.PredicateType = said
+			}
 			b, err := s.Blob(ctx, l.Digest)
 			if err != nil {
 				return nil, err
