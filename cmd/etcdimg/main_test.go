@@ -80,6 +80,11 @@ func newWorld(t *testing.T) world {
 	}
 	w.modules = "file://" + filepath.Join(strings.TrimSpace(string(cached)), "cache", "download")
 
+	// Without a compiler, for all architectures.
+	if err := etcdtest.Release(filepath.Join(w.dir, "releases"), "3.6.97", "amd64", "arm64", "ppc64le", "s390x"); err != nil {
+		t.Fatal(err)
+	}
+
 	now := time.Now()
 	mirror := debiantest.NewMirror(now)
 	for _, page := range []string{"releases", "releases-signed"} {

@@ -119,11 +119,7 @@ func (f *rebuildFlags) local(pinned lock.LocalFile) ([]byte, error) {
 
 // attested gives the provenances about an image that the key has signed.
 func (f *rebuildFlags) attested(cmd *cobra.Command, reference string, d v1.Descriptor) (rebuild.Provenances, error) {
-	pem, err := os.ReadFile(f.key)
-	if err != nil {
-		return nil, fmt.Errorf("--key: %w", err)
-	}
-	key, err := sign.LoadPublicKey(f.key, pem)
+	trust, err := trustKey(f.key)
 	if err != nil {
 		return nil, fmt.Errorf("--key: %w", err)
 	}
@@ -132,7 +128,7 @@ func (f *rebuildFlags) attested(cmd *cobra.Command, reference string, d v1.Descr
 		return nil, err
 	}
 	return func(ctx context.Context, _ inspect.Source, digest v1.Hash) ([][]byte, error) {
-		checked, err := sign.Verify(ctx, place, []v1.Descriptor{d}, sign.Trust{Keys: []sign.PublicKey{key}})
+		checked, err := sign.Verify(ctx, place, []v1.Descriptor{d}, trust)
 		if err != nil {
 			return nil, err
 		}
@@ -154,6 +150,16 @@ func (f *rebuildFlags) attested(cmd *cobra.Command, reference string, d v1.Descr
 		}
 		return found, nil
 	}, nil
+}
+
+// trustKey trusts the public key in a file, and nobody else.
+func trustKey(file string) (sign.Trust, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return sign.Trust{}, err
+	}
+	key, err := sign.LoadPublicKey(file, pem)
+	return sign.Trust{Keys: []sign.PublicKey{key}}, err
 }
 
 // builder builds as the build command does, from the inputs that it is given.

@@ -42,7 +42,7 @@ func newRootCommand() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.PersistentFlags().BoolP("quiet", "q", false, "print results and errors only")
 	root.PersistentFlags().BoolP("verbose", "v", false, "print what is done in detail")
-	root.AddCommand(newBuildCommand(), newLockCommand(), newDiffCommand(), newFetchCommand(), newCacheCommand(), newPublishCommand(), newInspectCommand(), newSBOMCommand(), newKeygenCommand(), newSignCommand(), newAttestCommand(), newVerifyCommand(), newAuditCommand(), newMatrixCommand(), newShowConfigCommand(), newSchemaCommand(), newVersionCommand())
+	root.AddCommand(newBuildCommand(), newLockCommand(), newDiffCommand(), newFetchCommand(), newCacheCommand(), newPublishCommand(), newInspectCommand(), newSBOMCommand(), newKeygenCommand(), newSignCommand(), newAttestCommand(), newVerifyCommand(), newAuditCommand(), newMatrixCommand(), newIndexCommand(), newShowConfigCommand(), newSchemaCommand(), newVersionCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%w", err) })
 	markUsageErrors(root)
 	return root

@@ -153,7 +153,6 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 		}
 	}
 	b.emit(Event{Kind: Planned, Tasks: tasks(l, archs)})
-	images := make([]v1.Image, len(archs))
 	results := make([]Image, len(archs))
 	g, gctx := errgroup.WithContext(ctx)
 	w, err := b.newWorkshop(gctx, p, l, archs)
@@ -166,32 +165,17 @@ func (b *Builder) build(ctx context.Context, p *profile.Profile, l *lock.Lock, a
 			if err != nil {
 				return fmt.Errorf("building %s for %s: %w", p.Name, arch, err)
 			}
-			images[i], results[i] = made.Image, made
+			results[i] = made
 			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	var newest time.Time
-	for _, img := range images {
-		config, err := img.ConfigFile()
-		if err != nil {
-			return nil, err
-		}
-		if config.Created.After(newest) {
-			newest = config.Created.Time
-		}
-	}
-	x, err := image.NewIndex(images, annotations(p, newest))
-	if err != nil {
+	r := &Result{Profile: p.Name, Images: results, Resolved: p, Lock: l, Epoch: b.Epoch, sboms: b.SBOMs}
+	if err := r.makeIndex(); err != nil {
 		return nil, err
 	}
-	d, err := descriptor(x)
-	if err != nil {
-		return nil, err
-	}
-	r := &Result{Profile: p.Name, Digest: d.Digest.String(), Images: results, Index: x, Descriptor: d, Resolved: p, Lock: l, Epoch: b.Epoch, sboms: b.SBOMs}
 	return r, b.describe(ctx, r)
 }
 

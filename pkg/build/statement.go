@@ -45,9 +45,15 @@ func (b *Builder) describe(ctx context.Context, r *Result) error {
 		return err
 	}
 	r.Statements = made
-	index := make([]image.Statement, n)
-	g, gctx = errgroup.WithContext(ctx)
-	for j, d := range b.Describers {
+	return r.describeIndex(ctx, b.Describers)
+}
+
+// describeIndex adds the statements about the index, when those about its
+// images are there.
+func (r *Result) describeIndex(ctx context.Context, describers []Describer) error {
+	index := make([]image.Statement, len(describers))
+	g, gctx := errgroup.WithContext(ctx)
+	for j, d := range describers {
 		g.Go(func() error {
 			s, err := d.DescribeIndex(gctx, r)
 			if err != nil {

@@ -82,10 +82,14 @@ func migrate(m lock.Migrate) ([]Descriptor, error) {
 	}), nil
 }
 
-const toolModule = "github.com/etcdimg/etcdimg"
+// The name of etcdimg itself among the dependencies, and its module.
+const (
+	toolName   = "etcdimg"
+	toolModule = "github.com/etcdimg/etcdimg"
+)
 
 func (t Tool) descriptor() (Descriptor, error) {
-	d := Descriptor{Name: "etcdimg", URI: "pkg:golang/" + toolModule, Digest: map[string]string{}}
+	d := Descriptor{Name: toolName, URI: "pkg:golang/" + toolModule, Digest: map[string]string{}}
 	if t.Version != "" && t.Version != "(devel)" {
 		d.URI = moduleURI(toolModule, t.Version)
 	}

@@ -96,6 +96,10 @@ type Finder func(f lock.LocalFile) ([]byte, error)
 // resolved dependencies against the lock. Without a finder (nil) large local
 // files are missing.
 func (s *Statement) Inputs(find Finder) (*Inputs, error) {
+	return s.inputs(func(in *Inputs, have map[string][]byte) (map[string][]byte, error) { return in.local(have, find) })
+}
+
+func (s *Statement) inputs(local func(in *Inputs, have map[string][]byte) (map[string][]byte, error)) (*Inputs, error) {
 	def := s.Predicate.BuildDefinition
 	l := def.InternalParameters.Lock
 	if l == nil {
@@ -133,7 +137,7 @@ func (s *Statement) Inputs(find Finder) (*Inputs, error) {
 	if len(in.Archs) == 0 {
 		return nil, &TamperedError{"it is for no architecture"}
 	}
-	if files, err = in.local(files, find); err != nil {
+	if files, err = local(in, files); err != nil {
 		return nil, err
 	}
 	if err := s.checkDependencies(); err != nil {

@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -54,6 +55,8 @@ type Request struct {
 	ByDigest  bool   // of an index, push the images alone: no index, no tag
 	Signer    Signer // nil for none
 	SignFirst bool   // sign before tags move
+
+	From []name.Repository // that may have blobs already, which a registry takes from there
 }
 
 // Done is what was published in one repository.
@@ -73,7 +76,7 @@ func Publish(ctx context.Context, r Registry, req Request) ([]Done, error) {
 		return nil, err
 	}
 	done := make([]Done, len(req.Targets))
-	var from []name.Repository
+	from := slices.Clone(req.From)
 	for i, t := range req.Targets {
 		if done[i], err = push(ctx, r, req, t, whole, from); err != nil {
 			return nil, err
