@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -149,7 +148,8 @@ func TestReproducibleInAContainer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			profile, archs := shared.locked(t, name)
 			if len(archs) < len(debianArchitectures) {
-				shared.cannotRun(t, "not everything that %s pins can be carried over", name)
+				shared.lags(t, "all", "not everything that "+name+" pins can be carried over")
+				return
 			}
 			e.reproduces(t, image, profile)
 		})
@@ -237,34 +237,6 @@ func copyCheckout(t *testing.T, to string) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// copyFile copies a regular file with its mode. Directories are made as needed.
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
-	}
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, info.Mode().Perm())
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("copying %s: %w", from, err)
-	}
-	return nil
 }
 
 // The date of the newest input is the image's, unless SOURCE_DATE_EPOCH says
