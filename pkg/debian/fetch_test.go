@@ -69,7 +69,7 @@ func TestWhatNoMirrorHasAnyMoreComesFromItsSnapshot(t *testing.T) {
 	f.Patch(func(files map[string][]byte) { delete(files, somePath) })
 	r := f.resolver()
 	_, err := r.Fetch(context.Background(), p)
-	wantError(t, err, "404", "Mirrors drop old versions", "lock again")
+	wantError(t, err, "404", "Mirrors drop old versions", "etcdimg lock --update debian")
 	f.opts.Snapshot = snapshot
 	digest, err := f.again().Fetch(context.Background(), p)
 	if err != nil || digest != "sha256:"+p.SHA256 || len(asked) != 1 {
