@@ -4,6 +4,7 @@ package debian_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -146,26 +147,35 @@ func TestRealArchiveServesAWholeBase(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, set := range sets {
-		all := " " + names(set)
-		for _, name := range []string{"apt", "base-files", "dpkg", "libc6", "mawk", "perl-base"} {
-			if !strings.Contains(all, " "+name+"=") {
-				t.Errorf("%s: %s is missing", set.Arch, name)
+		t.Run(string(set.Arch), func(t *testing.T) {
+			all := " " + names(set)
+			for _, name := range []string{"apt", "base-files", "dpkg", "libc6", "mawk", "perl-base"} {
+				if !strings.Contains(all, " "+name+"=") {
+					t.Errorf("%s: %s is missing", set.Arch, name)
+				}
 			}
-		}
-		for _, name := range []string{"gawk", "systemd"} {
-			if strings.Contains(all, " "+name+"=") {
-				t.Errorf("%s: %s is there", set.Arch, name)
+			for _, name := range []string{"gawk", "systemd"} {
+				if strings.Contains(all, " "+name+"=") {
+					t.Errorf("%s: %s is there", set.Arch, name)
+				}
 			}
-		}
-		var pkgs []*debian.Package
-		for _, p := range set.Packages {
-			pkgs = append(pkgs, mustUnpack(t, r, p))
-		}
-		tr, report := system(t, pkgs, debian.RuleOptions{Arch: set.Arch, Store: opts.Store, Slim: true, Sources: sources(t, suites, set)})
-		if len(report.Uncovered) > 0 {
-			t.Errorf("%s: %v", set.Arch, report.Uncovered)
-		}
-		t.Logf("%s: %d packages, %d entries", set.Arch, len(set.Packages), tr.Len())
+			var pkgs []*debian.Package
+			for _, p := range set.Packages {
+				pkg, err := r.Unpack(context.Background(), p)
+				if errors.Is(err, debian.ErrUnavailable) && set.Arch != "amd64" {
+					t.Skipf("NOT RUN: the archive lags behind its own index for %s: %v", set.Arch, err)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				pkgs = append(pkgs, pkg)
+			}
+			tr, report := system(t, pkgs, debian.RuleOptions{Arch: set.Arch, Store: opts.Store, Slim: true, Sources: sources(t, suites, set)})
+			if len(report.Uncovered) > 0 {
+				t.Errorf("%s: %v", set.Arch, report.Uncovered)
+			}
+			t.Logf("%s: %d packages, %d entries", set.Arch, len(set.Packages), tr.Len())
+		})
 	}
 }
 

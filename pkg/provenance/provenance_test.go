@@ -312,7 +312,7 @@ func TestTamperedAndIncompleteProvenancesAreToldApart(t *testing.T) {
 		}, true, "go.etcd.io/etcd/server/v3@v3.6.1 has the digest"},
 		{"no module", func(s *provenance.Statement) { internal(s).Lock.Etcd[0].GoSum = "x\n" }, true, "go.sum:1"},
 		{"another package", func(s *provenance.Statement) { internal(s).Lock.Debian[0].Packages[0].SHA256 = digest("f") }, true, "ca-certificates_20250419_all has the digest"},
-		{"another file", func(s *provenance.Statement) { internal(s).Files["./motd"] = []byte("bye\n") }, true, "file ./motd has the digest"},
+		{"another file", func(s *provenance.Statement) { internal(s).Files["./motd"] = []byte("bye\n") }, true, "file ./motd is not the one that its lock pins"},
 		{"another file, with its digest", func(s *provenance.Statement) {
 			internal(s).Files["./motd"] = []byte("bye\n")
 			drop(s, "file ./motd")
