@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/etcdimg/etcdimg/pkg/build"
-	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/image"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 	"github.com/etcdimg/etcdimg/pkg/publish"
+	"github.com/etcdimg/etcdimg/pkg/registry"
 	"github.com/etcdimg/etcdimg/pkg/sign"
 )
 
@@ -27,6 +27,8 @@ type pipelineFlags struct {
 	revision    int
 	archs       []string
 	jobs        int
+	cacheRepo   cacheRepoFlags
+	registry    *registryFlags // how to reach the repository behind the cache
 }
 
 func (f *pipelineFlags) register(cmd *cobra.Command) {
@@ -35,6 +37,7 @@ func (f *pipelineFlags) register(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.revision, "revision", 0, "revision in the tag in place of the profile's")
 	cmd.Flags().IntVarP(&f.jobs, "jobs", "j", defaultJobs(), "how many compilers to run at once")
 	f.addBuildFlags(cmd)
+	f.cacheRepo.register(cmd)
 }
 
 // load reads a profile as the flags change it. The second result is the same
@@ -65,6 +68,7 @@ func (f *pipelineFlags) load(cmd *cobra.Command, path string) (p, tagged *profil
 // buildFlags are the flags of the build command.
 type buildFlags struct {
 	pipelineFlags
+	registryFlags
 	signFlags
 	out     string
 	tags    []string
@@ -87,6 +91,8 @@ func newBuildCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&f.out, "out", "o", "", "where to write: a directory (OCI layout), or a file that ends in .tar (for docker load, podman load, skopeo) (default dist/<profile>)")
 	f.pipelineFlags.register(cmd)
+	f.registryFlags.register(cmd)
+	f.pipelineFlags.registry = &f.registryFlags
 	f.signFlags.register(cmd)
 	f.registerVEX(cmd)
 	cmd.Flags().StringSliceVarP(&f.tags, "tag", "t", nil, "TAG or NAME:TAG in place of the profile's tag (repeatable)")
@@ -139,7 +145,7 @@ func runBuild(cmd *cobra.Command, path string, f buildFlags) error {
 	if f.sbomDir != "" || !f.bare && !archive {
 		describe = describers()
 	}
-	result, err := f.run(cmd, p, describe, func(r *build.Result, c *cache.Cache) error {
+	result, err := f.run(cmd, p, describe, func(r *build.Result, c build.Store) error {
 		if err := writeStatements(f.sbomDir, r.Statements); err != nil {
 			return err
 		}
@@ -179,7 +185,7 @@ func signLayout(ctx context.Context, signing *publish.Signing, dir, identity str
 
 // run builds a profile's images, has them described, and hands them to write,
 // which may be called more than once.
-func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []build.Describer, write func(*build.Result, *cache.Cache) error) (*build.Result, error) {
+func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []build.Describer, write func(*build.Result, build.Store) error) (*build.Result, error) {
 	archs, err := chooseArchs(cmd, p, f.archs)
 	if err != nil {
 		return nil, err
@@ -200,7 +206,12 @@ func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []bu
 	quiet, _ := cmd.Flags().GetBool("quiet")
 	show := newProgress(cmd.ErrOrStderr(), quiet)
 	defer show.close()
-	options := f.options(cmd, c, show)
+	store, repo, err := f.cacheRepo.open(cmd, c, f.offline, func() (*registry.Client, error) { return f.registry.client(cmd) }, show)
+	if err != nil {
+		return nil, err
+	}
+	defer tellCacheRepo(show, repo)
+	options := f.options(cmd, store, show)
 	options.Jobs, options.Epoch, options.Describers = f.jobs, epoch, describe
 	builder, err := build.New(options)
 	if err != nil {
@@ -209,7 +220,7 @@ func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []bu
 	if l, err = f.inputs(cmd.Context(), builder, p, l, archs, show); err != nil {
 		return nil, f.remedy(err, p)
 	}
-	result, err := builder.Build(cmd.Context(), p, l, archs, func(r *build.Result) error { return write(r, c) })
+	result, err := builder.Build(cmd.Context(), p, l, archs, func(r *build.Result) error { return write(r, store) })
 	return result, f.remedy(err, p)
 }
 

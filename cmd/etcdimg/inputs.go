@@ -13,7 +13,6 @@ import (
 
 	"github.com/etcdimg/etcdimg"
 	"github.com/etcdimg/etcdimg/pkg/build"
-	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/lock"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 )
@@ -42,7 +41,7 @@ func (f *inputFlags) addResolveFlags(cmd *cobra.Command) {
 
 // options are those of a builder that works as the flags and the environment
 // say.
-func (f *inputFlags) options(cmd *cobra.Command, c *cache.Cache, show *progress) build.Options {
+func (f *inputFlags) options(cmd *cobra.Command, c build.Store, show *progress) build.Options {
 	return build.Options{
 		Cache:      c,
 		Log:        newLogger(cmd, show),

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/etcdimg/etcdimg/pkg/build"
-	"github.com/etcdimg/etcdimg/pkg/cache"
+	"github.com/etcdimg/etcdimg/pkg/cacherepo"
 	"github.com/etcdimg/etcdimg/pkg/image"
 	"github.com/etcdimg/etcdimg/pkg/profile"
 	"github.com/etcdimg/etcdimg/pkg/publish"
@@ -58,6 +58,7 @@ credential helpers.`,
 	}
 	f.pipelineFlags.register(cmd)
 	f.registryFlags.register(cmd)
+	f.pipelineFlags.registry = &f.registryFlags
 	f.signFlags.register(cmd)
 	f.registerVEX(cmd)
 	cmd.Flags().StringSliceVarP(&f.tags, "tag", "t", nil, "TAG that shall name the image too, in every repository (repeatable)")
@@ -146,8 +147,11 @@ func publishProfile(cmd *cobra.Command, client *registry.Client, path string, re
 		return publishReport{}, err
 	}
 	var done []publish.Done
-	result, err := f.run(cmd, p, describers(), func(r *build.Result, _ *cache.Cache) error {
+	result, err := f.run(cmd, p, describers(), func(r *build.Result, c build.Store) error {
 		req.What = r.Index
+		if shared, ok := c.(*cacherepo.Store); ok {
+			req.From = []name.Repository{shared.Repository()}
+		}
 		if req.Extras, err = publish.Statements(r.Statements); err != nil {
 			return err
 		}

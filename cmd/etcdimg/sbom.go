@@ -46,6 +46,7 @@ SBOM of its own; else that of the image for this machine.`,
 	}
 	f.register(cmd)
 	f.registry.register(cmd)
+	f.pipelineFlags.registry = &f.registry
 	cmd.Flags().StringVar(&f.format, "format", string(sbom.SPDX), "spdx (2.3, JSON) or cyclonedx (1.6, JSON)")
 	cmd.Flags().BoolVar(&f.scan, "scan", false, "look at the files even where an SBOM is attached")
 	cmd.Flags().BoolVar(&f.pretty, "pretty", false, "indent it; attached SBOMs are on one line")
@@ -208,7 +209,7 @@ func (f *sbomFlags) ofProfile(cmd *cobra.Command, path string) ([]byte, error) {
 	}
 	format := sbom.Format(f.format)
 	var document []byte
-	_, err = f.run(cmd, p, []build.Describer{build.SBOM{Format: format}}, func(r *build.Result, _ *cache.Cache) error {
+	_, err = f.run(cmd, p, []build.Describer{build.SBOM{Format: format}}, func(r *build.Result, _ build.Store) error {
 		digest := r.Descriptor.Digest
 		if f.arch() != "" {
 			digest = r.Images[0].Descriptor.Digest

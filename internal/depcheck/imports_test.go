@@ -29,7 +29,8 @@ var rooms = []struct {
 	{"pkg/sbom", []string{"pkg/lock", "pkg/cache", "pkg/rootfs"}}, // statements about an image: it knows the inputs, not how they became one
 	{"pkg/build", []string{"pkg/profile", "pkg/lock", "pkg/cache", "pkg/fetch", "pkg/etcd", "pkg/operator", "pkg/rootfs", "pkg/debian", "pkg/layer", "pkg/image", "pkg/sbom"}},
 	{"pkg/provenance", []string{"pkg/profile", "pkg/lock", "pkg/etcd", "pkg/debian", "pkg/image", "pkg/build"}},
-	{"pkg/registry", nil},                   // a utility: it does not know what it carries
+	{"pkg/registry", nil}, // a utility: it does not know what it carries
+	{"pkg/cacherepo", []string{"pkg/cache", "pkg/registry"}}, // a registry behind the cache: it does not know what they store
 	{"pkg/git", nil},                        // a utility: it does not know what is tracked
 	{"pkg/matrix", []string{"pkg/profile"}}, // what CI builds where: it does not know how
 	{"pkg/inspect", []string{"pkg/lock", "pkg/image", "pkg/registry", "pkg/provenance"}},
@@ -43,7 +44,7 @@ var rooms = []struct {
 	{"pkg/audit", []string{"pkg/cache", "pkg/fetch", "pkg/rootfs", "pkg/debian", "pkg/image", "pkg/sbom", "pkg/registry", "pkg/inspect", "pkg/sign", "pkg/policy", "pkg/diff"}},
 	{"pkg/audit/report", []string{"pkg/audit", "pkg/diff"}}, // a form of a result: it knows the values, and nothing of how they were found
 	{".", nil}, // the files that travel in the command
-	{"cmd/etcdimg", []string{".", "pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy", "pkg/git", "pkg/matrix", "pkg/join", "pkg/audit"}},
+	{"cmd/etcdimg", []string{".", "pkg/inspect", "pkg/rebuild", "pkg/diff", "pkg/provenance", "pkg/sbom", "pkg/profile", "pkg/lock", "pkg/cache", "pkg/image", "pkg/build", "pkg/registry", "pkg/sign", "pkg/publish", "pkg/policy", "pkg/git", "pkg/matrix", "pkg/join", "pkg/cacherepo", "pkg/audit"}},
 	{"hack/release", []string{"pkg/cache", "pkg/rootfs", "pkg/sbom", "pkg/provenance", "pkg/sign"}}, // etcdimg's own releases, with its own statements and signatures
 	{"migrate", nil}, // the program inside the image: it shares nothing with what builds the image
 	{"internal/depcheck", nil},

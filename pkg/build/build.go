@@ -62,7 +62,7 @@ type Packages interface {
 
 // Builder builds images.
 type Builder struct {
-	Cache    *cache.Cache
+	Cache    Store
 	Compiler Compiler
 	Operator Operator // nil where no profile wants it
 	Packages Packages

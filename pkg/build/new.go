@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/debian"
 	"github.com/etcdimg/etcdimg/pkg/etcd"
 	"github.com/etcdimg/etcdimg/pkg/fetch"
@@ -22,7 +21,7 @@ import (
 
 // Options say with what a Builder works. Cache is required.
 type Options struct {
-	Cache   *cache.Cache
+	Cache   Store
 	Log     *slog.Logger // nil for none
 	Events  func(Event)  // called by several goroutines at once; may be nil
 	Jobs    int          // compilations at once; at least 1

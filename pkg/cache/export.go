@@ -97,7 +97,7 @@ func (c *Cache) Export(ctx context.Context, w io.Writer, s Selection) (Amount, e
 		done.Blobs++
 	}
 	for _, r := range s.Records {
-		b, err := c.rawRecord(r)
+		b, err := c.RawRecord(r)
 		if err != nil {
 			return done, err
 		}
@@ -117,8 +117,9 @@ func (c *Cache) Export(ctx context.Context, w io.Writer, s Selection) (Amount, e
 	return done, nil
 }
 
-// rawRecord returns a record's file, verified.
-func (c *Cache) rawRecord(r RecordName) ([]byte, error) {
+// RawRecord returns a record as it is kept, verified: a line with a digest of its
+// kind, key and content, and the content.
+func (c *Cache) RawRecord(r RecordName) ([]byte, error) {
 	path, err := c.recordPath(r.Kind, r.Key)
 	if err != nil {
 		return nil, err
@@ -136,9 +137,16 @@ func (c *Cache) rawRecord(r RecordName) ([]byte, error) {
 	return b, nil
 }
 
+// Unseal returns the content of what RawRecord gave, anywhere. It is false for
+// what was changed since, and for the record of another kind or key.
+func Unseal(r RecordName, raw []byte) (content []byte, ok bool) {
+	sum, body, ok := bytes.Cut(raw, []byte("\n"))
+	return body, ok && string(sum) == recordSum(r.Kind, r.Key, body)
+}
+
 func wholeRecord(r RecordName, b []byte) bool {
-	sum, body, ok := bytes.Cut(b, []byte("\n"))
-	return ok && string(sum) == recordSum(r.Kind, r.Key, body)
+	_, ok := Unseal(r, b)
+	return ok
 }
 
 // maxRecord is more than any record has, in bytes.

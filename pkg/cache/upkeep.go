@@ -205,7 +205,7 @@ func (c *Cache) Verify(ctx context.Context) (Amount, []string, error) {
 			ok = err == nil
 		} else {
 			name = e.record.Kind + "/" + e.record.Key
-			_, err = c.rawRecord(e.record)
+			_, err = c.RawRecord(e.record)
 			ok = err == nil
 		}
 		switch {

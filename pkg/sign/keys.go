@@ -113,6 +113,15 @@ func LoadPublicKey(name string, file []byte) (PublicKey, error) {
 	return k, nil
 }
 
+// Verify tells whether the key has made a signature over the SHA-256 of bytes
+// that are no image, as SignBlob makes it. The signature is raw, not base 64.
+func (k PublicKey) Verify(content, sig []byte) error {
+	if err := k.verifier.VerifySignature(bytes.NewReader(sig), bytes.NewReader(content)); err != nil {
+		return fmt.Errorf("the key %s has not made it: %w", k.Name, err)
+	}
+	return nil
+}
+
 func publicKey(pub crypto.PublicKey) (PublicKey, error) {
 	id, err := keyID(pub)
 	if err != nil {
