@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -182,6 +183,37 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("%q was taken for a record: %v", b, got)
 		case err != nil && !errors.Is(err, cache.ErrNotFound):
 			t.Errorf("ReadRecord: %v, want ErrNotFound", err)
+		}
+	})
+}
+
+func FuzzUnseal(f *testing.F) {
+	n := cache.RecordName{Kind: "thing", Key: cache.Key("x")}
+	c, err := cache.Open(f.TempDir())
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := c.WriteRecord(n.Kind, n.Key, "content"); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := c.RawRecord(n)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole, n.Key)
+	f.Add(whole, cache.Key("y"))
+	f.Add([]byte("sha256:\n"), n.Key)
+	f.Fuzz(func(t *testing.T, raw []byte, key string) {
+		content, ok := cache.Unseal(cache.RecordName{Kind: n.Kind, Key: key}, raw)
+		if !ok {
+			return
+		}
+		// Nothing but the same content under the same key has that seal.
+		if key == n.Key && bytes.HasPrefix(raw, whole[:71]) && !bytes.Equal(content, whole[72:]) {
+			t.Errorf("another content with the seal of the record: %q", content)
+		}
+		if _, ok := cache.Unseal(cache.RecordName{Kind: n.Kind, Key: key + "0"}, raw); ok {
+			t.Errorf("%q is two keys' record", raw)
 		}
 	})
 }

@@ -41,7 +41,7 @@ archs: [amd64, arm64]
 environment: {NOTE: "a <b> & c"}
 `
 
-var local = map[string]string{"motd": "hello\n", "archive.key": "a key\x00"}
+var local = map[string]string{"motd": "hello\n", "archive.key": "a key\x00", "big-amd64": strings.Repeat("x", 1<<20+1), "big-arm64": strings.Repeat("y", 1<<20+2)}
 
 func read(t testing.TB, text string) *profile.Profile {
 	t.Helper()

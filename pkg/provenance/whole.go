@@ -166,6 +166,10 @@ func Whole(parts []*Statement) (*Inputs, error) {
 	if len(parts) == 0 {
 		return nil, errors.New("no provenance to put together")
 	}
+	in, err := parts[0].Pinned()
+	if err != nil {
+		return nil, err
+	}
 	whole := *parts[0]
 	def := &whole.Predicate.BuildDefinition
 	merged := *def.InternalParameters.Lock
@@ -184,7 +188,7 @@ func Whole(parts []*Statement) (*Inputs, error) {
 	}
 	slices.SortFunc(merged.Files, func(a, b lock.LocalFile) int { return strings.Compare(a.Path, b.Path) })
 	slices.SortFunc(merged.Debian, func(a, b lock.Debian) int { return strings.Compare(a.Arch, b.Arch) })
-	sortSuites(merged.Suites)
+	sortSuites(merged.Suites, in.Profile.Contents.Repositories)
 	// It has to be what each of them has a part of.
 	for _, p := range parts {
 		d := p.Predicate.BuildDefinition
@@ -247,19 +251,16 @@ func add(l, more *lock.Lock) {
 }
 
 // sortSuites has them in the order of a lock: by repository as the profile has
-// them, then by architecture.
-func sortSuites(suites []lock.Suite) {
+// them (ARCHIVE SUITE COMPONENT…), then by architecture.
+func sortSuites(suites []lock.Suite, repositories []string) {
 	order := map[string]int{}
-	for _, s := range suites {
-		if _, ok := order[s.Archive+" "+s.Suite]; !ok {
-			order[s.Archive+" "+s.Suite] = len(order)
+	for i, line := range repositories {
+		if f := strings.Fields(line); len(f) > 1 {
+			order[f[0]+" "+f[1]] = i
 		}
 	}
 	slices.SortStableFunc(suites, func(a, b lock.Suite) int {
-		if d := order[a.Archive+" "+a.Suite] - order[b.Archive+" "+b.Suite]; d != 0 {
-			return d
-		}
-		return strings.Compare(a.Arch, b.Arch)
+		return cmp.Or(cmp.Compare(order[a.Archive+" "+a.Suite], order[b.Archive+" "+b.Suite]), cmp.Compare(a.Arch, b.Arch))
 	})
 }
 

@@ -35,8 +35,6 @@ type outcome struct {
 	sent     float64 // MB to the registry
 }
 
-func (o outcome) moved() float64 { return o.fetched + o.received + o.sent }
-
 // step is one piece of a job. It begins with a look at what there is, and ends
 // some seconds later, when what it made is there for others.
 type step func(s *simulation, r *runner) (seconds float64, then func())
