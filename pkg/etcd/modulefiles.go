@@ -22,11 +22,12 @@ type PublishedModule struct {
 // maxRootFile bounds the files that RootFiles reads.
 const maxRootFile = 4 << 20
 
+const readingLicences = "downloading modules for their licences"
+
 // RootFiles returns those files at the root of published modules whose names
 // are wanted, by name. The modules come from the machine's module cache, or
 // from where it gets its modules; each has been checked against its sum.
 func (c *Compiler) RootFiles(ctx context.Context, modules []PublishedModule, wanted func(name string) bool) (map[PublishedModule]map[string]string, error) {
-	const doing = "downloading modules for their licences"
 	if len(modules) == 0 {
 		return nil, nil
 	}
@@ -48,7 +49,7 @@ func (c *Compiler) RootFiles(ctx context.Context, modules []PublishedModule, wan
 	}
 	dir, remove, err := c.Store.TempDir()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", doing, err)
+		return nil, fmt.Errorf("%s: %w", readingLicences, err)
 	}
 	defer remove()
 	args := []string{"mod", "download", "-json"}
@@ -59,35 +60,55 @@ func (c *Compiler) RootFiles(ctx context.Context, modules []PublishedModule, wan
 	}
 	for name, content := range map[string]string{"go.mod": "module etcdimg.build/licences\n", "go.sum": sum.String()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			return nil, fmt.Errorf("%s: %w", doing, err)
+			return nil, fmt.Errorf("%s: %w", readingLicences, err)
 		}
 	}
-	var stdout bytes.Buffer
-	stderr := &output{}
-	// Every sum is known here: the checksum database need not be asked.
-	env := append(h.base(h.version), "GOFLAGS=-mod=mod", "GONOSUMDB=*")
-	// With -json the command tells of a failure in its output too, by module.
-	failed := c.Go.runner.Run(ctx, Command{Path: h.path, Args: args, Env: env, Dir: dir, Stdout: &stdout, Stderr: stderr})
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%s: %w", doing, ctx.Err())
+	zips, err := c.downloads(ctx, h, h.version, dir, args)
+	if needsNewerGo(err) {
+		// The one that compiles where a profile names none reads the modules of
+		// everything in the catalogue.
+		zips, err = c.downloads(ctx, h, DefaultToolchain, dir, args)
 	}
-	zips, err := parseDownloads(&stdout)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", doing, err)
-	}
-	if failed != nil {
-		return nil, diagnose(doing, failed, stderr, h, h.version)
+		return nil, err
 	}
 	for _, m := range modules {
 		d := zips[m.Path+"@"+m.Version]
 		if d.Sum != m.Sum {
-			return nil, fmt.Errorf("%s: %s %s has the checksum %s, expected is %s: remove it from the module cache (go clean -modcache)", doing, m.Path, m.Version, orNone(d.Sum), m.Sum)
+			return nil, fmt.Errorf("%s: %s %s has the checksum %s, expected is %s: remove it from the module cache (go clean -modcache)", readingLicences, m.Path, m.Version, orNone(d.Sum), m.Sum)
 		}
 		if found[m], err = rootFiles(d.Zip, m.Path+"@"+m.Version+"/", wanted); err != nil {
-			return nil, fmt.Errorf("%s: %s %s: %w", doing, m.Path, m.Version, err)
+			return nil, fmt.Errorf("%s: %s %s: %w", readingLicences, m.Path, m.Version, err)
 		}
 	}
 	return found, nil
+}
+
+// downloads runs go mod download in dir, and gives its answer by path@version.
+func (c *Compiler) downloads(ctx context.Context, h *host, toolchain, dir string, args []string) (map[string]download, error) {
+	var stdout bytes.Buffer
+	stderr := &output{}
+	// Every sum is known here: the checksum database need not be asked.
+	env := append(h.base(toolchain), "GOFLAGS=-mod=mod", "GONOSUMDB=*")
+	// With -json the command tells of a failure in its output too, by module.
+	failed := c.Go.runner.Run(ctx, Command{Path: h.path, Args: args, Env: env, Dir: dir, Stdout: &stdout, Stderr: stderr})
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%s: %w", readingLicences, ctx.Err())
+	}
+	zips, err := parseDownloads(&stdout)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", readingLicences, err)
+	}
+	if failed != nil {
+		return nil, diagnose(readingLicences, failed, stderr, h, toolchain)
+	}
+	return zips, nil
+}
+
+// needsNewerGo says whether an older go command refused a module, whose go.mod
+// asks for a newer one, although only its files are wanted.
+func needsNewerGo(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "requires go >= ")
 }
 
 // download is what go mod download -json tells of a module (go help mod
