@@ -14,10 +14,8 @@ import (
 
 	"github.com/etcdimg/etcdimg/pkg/audit"
 	"github.com/etcdimg/etcdimg/pkg/audit/form"
-	"github.com/etcdimg/etcdimg/pkg/audit/osv"
 	"github.com/etcdimg/etcdimg/pkg/audit/report"
 	"github.com/etcdimg/etcdimg/pkg/audit/vex"
-	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/inspect"
 	"github.com/etcdimg/etcdimg/pkg/policy"
 	"github.com/etcdimg/etcdimg/pkg/sign"
@@ -26,20 +24,18 @@ import (
 // auditFlags are the flags of the audit command.
 type auditFlags struct {
 	registryFlags
-	databases []string
-	dbDate    string
-	partial   bool
-	maxAge    string
-	offline   bool
-	vex       []string
-	writeVEX  string
-	policy    string
-	keys      []string
-	report    string
-	since     string
-	scan      bool
-	all       bool
-	output    string
+	databaseFlags
+	partial  bool
+	offline  bool
+	vex      []string
+	writeVEX string
+	policy   string
+	keys     []string
+	report   string
+	since    string
+	scan     bool
+	all      bool
+	output   string
 }
 
 // noDatabase is what --db is for those who want no look-up.
@@ -67,10 +63,8 @@ The exit code is 1 where the policy is broken.`,
 		Args: cobra.ExactArgs(1),
 	}
 	f.register(cmd)
-	cmd.Flags().StringArrayVar(&f.databases, "db", nil, "database of vulnerabilities: folder, archive or address of one (repeatable); none for no look-up")
-	cmd.Flags().StringVar(&f.dbDate, "db-date", "", "date of a database that tells none: 2026-08-21")
+	f.addDatabaseFlags(cmd, "; none for no look-up")
 	cmd.Flags().BoolVar(&f.partial, "allow-partial-db", false, "go on where no database knows an ecosystem, and say what was not judged")
-	cmd.Flags().StringVar(&f.maxAge, "max-db-age", "", "how old a database may be: 168h, 7d")
 	cmd.Flags().BoolVar(&f.offline, "offline", false, "use what addresses of databases gave before")
 	cmd.Flags().StringArrayVar(&f.vex, "vex", nil, "file with VEX statements that count before all others (OpenVEX, repeatable)")
 	cmd.Flags().StringVar(&f.writeVEX, "write-vex", "", "write what is said about every finding to this file (OpenVEX)")
@@ -115,8 +109,10 @@ func runAudit(cmd *cobra.Command, argument string, f auditFlags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, req.Cache.Close()) }()
-	if req.Databases, err = f.open(cmd, req.Cache, now); err != nil {
-		return err
+	if len(f.databases) > 1 || f.databases[0] != noDatabase {
+		if req.Databases, err = f.openDatabases(cmd, req.Cache, now, f.offline); err != nil {
+			return err
+		}
 	}
 	for _, d := range req.Databases {
 		defer d.Close()
@@ -150,11 +146,6 @@ func runAudit(cmd *cobra.Command, argument string, f auditFlags) (err error) {
 }
 
 func (f *auditFlags) loadPolicy(cmd *cobra.Command) (*policy.Policy, string, error) {
-	if f.maxAge != "" {
-		if _, err := policy.ParseAge(f.maxAge); err != nil {
-			return nil, "", usagef(cmd, "--max-db-age: %w", err)
-		}
-	}
 	if f.policy == "" {
 		return nil, "", nil
 	}
@@ -175,48 +166,6 @@ func readVEX(name string) (*vex.Document, error) {
 		return nil, fmt.Errorf("--vex: %s: %w", name, err)
 	}
 	return d, nil
-}
-
-// open reads the databases, and holds their dates against how old they may be.
-func (f *auditFlags) open(cmd *cobra.Command, store *cache.Cache, now time.Time) ([]*osv.Database, error) {
-	if len(f.databases) == 1 && f.databases[0] == noDatabase {
-		return nil, nil
-	}
-	var given time.Time
-	if f.dbDate != "" {
-		var err error
-		if given, err = time.Parse(time.DateOnly, f.dbDate); err != nil {
-			return nil, usagef(cmd, "--db-date %q: want 2026-08-21", f.dbDate)
-		}
-	}
-	var all []*osv.Database
-	for _, source := range f.databases {
-		if source == noDatabase {
-			return nil, usagef(cmd, "--db %s stands alone", noDatabase)
-		}
-		var d *osv.Database
-		var err error
-		if osv.IsAddress(source) {
-			d, err = osv.Fetch(cmd.Context(), store, source, now, f.offline, newLogger(cmd, cmd.ErrOrStderr()))
-		} else {
-			d, err = osv.Open(cmd.Context(), store, source)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if d.Info.Date.IsZero() {
-			if given.IsZero() {
-				return nil, fmt.Errorf("the vulnerability database %s does not tell of which day it is, by its records or its name: say so with --db-date", source)
-			}
-			d.Info.Date, d.Info.DateFrom = given, "--db-date"
-		}
-		told := audit.Database{Source: d.Info.Source, Date: d.Info.Date, DateFrom: d.Info.DateFrom}
-		if err := audit.CheckDatabaseAge([]audit.Database{told}, f.maxAge, now); err != nil {
-			return nil, err
-		}
-		all = append(all, d)
-	}
-	return all, nil
 }
 
 func (f *auditFlags) find(cmd *cobra.Command, argument string, req *audit.Request) error {

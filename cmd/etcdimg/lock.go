@@ -9,9 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/etcdimg/etcdimg/pkg/audit"
+	"github.com/etcdimg/etcdimg/pkg/audit/osv"
 	"github.com/etcdimg/etcdimg/pkg/build"
 	"github.com/etcdimg/etcdimg/pkg/cache"
 	"github.com/etcdimg/etcdimg/pkg/diff"
@@ -22,6 +25,7 @@ import (
 // lockFlags are the flags of the lock command.
 type lockFlags struct {
 	inputFlags
+	databaseFlags
 	update  []string
 	check   bool
 	mayLack bool
@@ -49,13 +53,16 @@ are passed over.
 Where there is a lock, its pins stay, except those that the profile no longer
 allows, and those that --update names: etcd, toolchain, debian, or packages by
 name; all, if it names nothing. What moves is printed. --check writes nothing,
-and fails where --update would move something.`,
+and fails where --update would move something.
+
+With databases of vulnerabilities (--db) what moves is marked: with what the new
+version fixes, and what it brings.`,
 		Example: `  etcdimg lock configs/hardened.yaml
   etcdimg lock configs/*.yaml
   etcdimg lock configs/hardened.yaml --update
   etcdimg lock configs/hardened.yaml --update debian
   etcdimg lock configs/hardened.yaml --update ca-certificates tzdata
-  etcdimg lock configs/hardened.yaml --check`,
+  etcdimg lock configs/hardened.yaml --check --db https://vuln.go.dev/vulndb.zip`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	f.addResolveFlags(cmd)
@@ -63,6 +70,7 @@ and fails where --update would move something.`,
 	cmd.Flags().Lookup("update").NoOptDefVal = updateEverything
 	cmd.Flags().BoolVar(&f.check, "check", false, "write nothing; exit 1 if there are newer inputs")
 	cmd.Flags().BoolVar(&f.mayLack, "allow-missing", false, "pin packages that no source has right now by the signed index alone; recorded")
+	f.addDatabaseFlags(cmd, " that mark what moves")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		f.output = *output
@@ -117,9 +125,16 @@ func runLock(cmd *cobra.Command, paths []string, f lockFlags) error {
 	quiet, _ := cmd.Flags().GetBool("quiet")
 	show := newProgress(cmd.ErrOrStderr(), quiet)
 	defer show.close()
+	databases, err := f.openDatabases(cmd, c, time.Now(), f.offline)
+	if err != nil {
+		return err
+	}
+	for _, d := range databases {
+		defer d.Close()
+	}
 	var errs []error
 	for _, p := range profiles {
-		err := lockOne(cmd, p, f, c, show)
+		err := lockOne(cmd, p, f, c, databases, show)
 		if cmd.Context().Err() != nil {
 			return err
 		}
@@ -128,7 +143,7 @@ func runLock(cmd *cobra.Command, paths []string, f lockFlags) error {
 	return errors.Join(errs...)
 }
 
-func lockOne(cmd *cobra.Command, p *profile.Profile, f lockFlags, c *cache.Cache, show *progress) error {
+func lockOne(cmd *cobra.Command, p *profile.Profile, f lockFlags, c *cache.Cache, databases []*osv.Database, show *progress) error {
 	old, was, err := readLock(p)
 	file := lockOf(p)
 	switch {
@@ -162,6 +177,11 @@ func lockOne(cmd *cobra.Command, p *profile.Profile, f lockFlags, c *cache.Cache
 			return err
 		}
 		report.Moved = append(report.Moved, moved...)
+		if len(databases) > 0 {
+			if report.NotJudged, err = audit.MarkMoves(report.Moved, old, fresh, databases); err != nil {
+				return err
+			}
+		}
 	}
 	if f.check {
 		return report.check(cmd.OutOrStdout(), f.output)
@@ -206,14 +226,22 @@ func (r lockReport) check(w io.Writer, output string) error {
 			return err
 		}
 	} else {
-		for _, c := range r.Moved {
-			fmt.Fprintf(w, "%-8s %s\n", "newer", c)
-		}
+		r.printMoved(w, "newer")
 	}
 	if len(r.Moved) > 0 {
 		return fmt.Errorf("%s: there are newer inputs: take them with etcdimg lock --update", r.File)
 	}
 	return nil
+}
+
+// printMoved tells what moved, or would, and what of it could not be looked up.
+func (r lockReport) printMoved(w io.Writer, how string) {
+	for _, c := range r.Moved {
+		fmt.Fprintf(w, "%-8s %s\n", how, c)
+	}
+	for _, g := range r.NotJudged {
+		fmt.Fprintf(w, "%-8s %s: %s\n", "unjudged", g.What, g.Reason)
+	}
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -227,6 +255,7 @@ func printJSON(w io.Writer, v any) error {
 type lockReport struct {
 	File      string         `json:"file"`
 	Moved     []diff.Change  `json:"moved"`
+	NotJudged []audit.Gap    `json:"notJudged,omitempty"`
 	Skipped   []skippedSuite `json:"skipped,omitempty"`
 	Uncovered []script       `json:"uncovered,omitempty"`
 	Unseen    []unseenSet    `json:"unseen,omitempty"`
@@ -298,9 +327,7 @@ func printLock(w io.Writer, r lockReport, output string) error {
 	if output == "json" {
 		return printJSON(w, r)
 	}
-	for _, c := range r.Moved {
-		fmt.Fprintf(w, "%-8s %s\n", "moved", c)
-	}
+	r.printMoved(w, "moved")
 	if r.first {
 		printPins(w, r.lock)
 	}

@@ -69,6 +69,9 @@ func newWorld(t *testing.T) world {
 	w := world{repo: filepath.Dir(filepath.Dir(here)), dir: t.TempDir()}
 	proxy := filepath.Join(w.dir, "go")
 	environ, err := etcdtest.Proxy(proxy, "3.6.98", "3.6.99")
+	if err == nil {
+		err = etcdtest.PublishWith(filepath.Join(proxy, "proxy"), "3.6.96", "example.org/needed", "v1.0.0", "v1.1.0")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

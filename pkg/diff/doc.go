@@ -15,7 +15,9 @@ type Change struct {
 	Archs    []string `json:"archs,omitempty"`    // GOARCH, where it is of some architectures only
 	Old      string   `json:"old,omitempty"`      // empty where it is new
 	New      string   `json:"new,omitempty"`      // empty where it is gone
-	Security bool     `json:"security,omitempty"` // the new one is from an archive of security updates
+	Security bool     `json:"security,omitempty"` // the new one is from an archive of security updates, or fixes something
+	Fixes    []string `json:"fixes,omitempty"`    // vulnerabilities of the old one that the new one does not have, where somebody looked
+	Brings   []string `json:"brings,omitempty"`   // and those that the old one did not have
 }
 
 // Kind is what a change is of.
@@ -73,11 +75,7 @@ func (c Change) String() string {
 		}
 		s += sep + a
 	}
-	s += ": " + c.values()
-	if c.Security {
-		s += " (security)"
-	}
-	return s
+	return s + ": " + c.values() + c.marks()
 }
 
 func (c Change) values() string {

@@ -81,10 +81,20 @@ func (c Change) title() string {
 }
 
 func (c Change) marks() string {
-	if c.Security {
-		return " (security)"
+	var marks []string
+	switch {
+	case len(c.Fixes) > 0:
+		marks = append(marks, "security: fixes "+strings.Join(c.Fixes, ", "))
+	case c.Security:
+		marks = append(marks, "security")
 	}
-	return ""
+	if len(c.Brings) > 0 {
+		marks = append(marks, "brings "+strings.Join(c.Brings, ", "))
+	}
+	if len(marks) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(marks, "; ") + ")"
 }
 
 // cell keeps a text within its cell of a table.

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -166,6 +167,33 @@ func TestForeignArchitectures(t *testing.T) {
 			c.client(t).put(t, "architecture", arch)
 			c.client(t).mustGet(t, "architecture", arch)
 			c.stop(t)
+		})
+	}
+}
+
+// What the workflows run on every image that they built, on a machine of its own
+// architecture and on an emulated one.
+func TestSmokeTestOfTheWorkflows(t *testing.T) {
+	e := shared.engine(t)
+	shared.image(t)
+	bin := t.TempDir()
+	if err := os.Symlink(e.path, filepath.Join(bin, "docker")); err != nil {
+		t.Fatal(err)
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		t.Run(arch, func(t *testing.T) {
+			if arch != runtime.GOARCH {
+				shared.emulate(t, arch)
+			}
+			archive, tag := filepath.Join(shared.scratch(t), "etcd.tar"), unique("etcdimg-e2e")+":test"
+			shared.command("build", shared.profile("hardened.yaml"), "--arch", arch, "--tag", tag, "-o", archive, "--output", "json").mustBuild(t)
+			e.discard(t, "rmi", "--force", tag)
+			out := run(t, "env", "PATH="+bin+":"+os.Getenv("PATH"), filepath.Join(shared.repo, "hack", "smoke"), archive, arch)
+			for _, want := range []string{"etcd Version: " + hardenedVersion, tag + " serves on linux/" + arch} {
+				if !strings.Contains(out, want) {
+					t.Errorf("it does not say %q: %s", want, out)
+				}
+			}
 		})
 	}
 }

@@ -49,6 +49,30 @@ func modules(version string) map[string]map[string]string {
 	}
 }
 
+// PublishWith adds the look-alikes of an etcd version to the proxy folder root,
+// unlisted, whose server needs another module, which it publishes too, in versions
+// of its own: the first is what the server needs, the others are there to bump it
+// to.
+func PublishWith(root, version, path string, versions ...string) error {
+	for module, files := range modules(version) {
+		if module == "go.etcd.io/etcd/server/v3" {
+			files["go.mod"] += fmt.Sprintf("\nrequire %s %s\n", path, versions[0])
+			files["needs.go"] = fmt.Sprintf("package main\n\nimport _ %q\n", path)
+		}
+		if err := Publish(root, module, "v"+version, files); err != nil {
+			return err
+		}
+	}
+	for _, v := range versions {
+		if err := Publish(root, path, v, map[string]string{
+			"go.mod": fmt.Sprintf("module %s\n\ngo %s\n", path, language), "LICENSE": licence, "needed.go": "package needed\n",
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // PublishSingle adds a look-alike of an etcd version before 3.5 to the proxy
 // folder root: one module, with etcd at its root and etcdctl beneath. The module
 // version is what the module proxy calls it: v3.3.99+incompatible, or a
