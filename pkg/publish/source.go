@@ -2,10 +2,12 @@ package publish
 
 import (
 	"context"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/etcdimg/etcdimg/pkg/image"
 	"github.com/etcdimg/etcdimg/pkg/registry"
@@ -108,25 +110,34 @@ func (s *Signing) In(ctx context.Context, p sign.Place, digests []v1.Descriptor)
 	if !s.Recursive && len(digests) > 0 && digests[0].MediaType.IsIndex() {
 		digests = digests[:1]
 	}
-	var all []sign.Made
-	for _, d := range digests {
-		made, err := s.Signer.Sign(ctx, p, d, s.Format)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, made)
-		about := append(About(s.Statements, d.Digest), s.Everywhere...)
-		if len(about) == 0 {
-			continue
-		}
-		attested, err := s.Signer.Attest(ctx, p, d, about, s.Format)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, attested...)
+	made := make([][]sign.Made, len(digests))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(signedAtOnce)
+	for i, d := range digests {
+		g.Go(func() error {
+			signed, err := s.Signer.Sign(ctx, p, d, s.Format)
+			if err != nil {
+				return err
+			}
+			made[i] = append(made[i], signed)
+			about := append(About(s.Statements, d.Digest), s.Everywhere...)
+			if len(about) == 0 {
+				return nil
+			}
+			attested, err := s.Signer.Attest(ctx, p, d, about, s.Format)
+			made[i] = append(made[i], attested...)
+			return err
+		})
 	}
-	return all, nil
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	return slices.Concat(made...), nil
 }
+
+// signedAtOnce bounds the digests that are signed at the same time: logs and
+// timestamp authorities are asked once for each.
+const signedAtOnce = 4
 
 // About are the statements about one digest, as signers take them.
 func About(all []image.Statement, digest v1.Hash) []sign.Statement {

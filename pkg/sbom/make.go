@@ -212,22 +212,43 @@ func (c content) Open() (io.ReadCloser, error) {
 
 // namespaceOf is the name of an SPDX document.
 func namespaceOf(b []byte) (string, error) {
-	var d struct {
-		DocumentNamespace string `json:"documentNamespace"`
-	}
-	if err := json.Unmarshal(b, &d); err != nil || !strings.HasPrefix(d.DocumentNamespace, "http") {
+	name, err := topLevel(b, "documentNamespace")
+	if err != nil || !strings.HasPrefix(name, "http") {
 		return "", fmt.Errorf("an image's SBOM has no namespace: %v", err)
 	}
-	return d.DocumentNamespace, nil
+	return name, nil
 }
 
 // serialOf is the name of a CycloneDX document.
 func serialOf(b []byte) (string, error) {
-	var d struct {
-		SerialNumber string `json:"serialNumber"`
-	}
-	if err := json.Unmarshal(b, &d); err != nil || d.SerialNumber == "" {
+	serial, err := topLevel(b, "serialNumber")
+	if err != nil || serial == "" {
 		return "", fmt.Errorf("an image's SBOM has no serial number: %v", err)
 	}
-	return d.SerialNumber, nil
+	return serial, nil
+}
+
+// topLevel is a string of a JSON object by its key; empty where it has none. It is
+// among the first in SBOMs, and nothing after it is read.
+func topLevel(b []byte, key string) (string, error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return "", errors.Join(errors.New("no JSON object"), err)
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return "", err
+		}
+		var value json.RawMessage
+		if err := d.Decode(&value); err != nil {
+			return "", err
+		}
+		if name == key {
+			var s string
+			err := json.Unmarshal(value, &s)
+			return s, err
+		}
+	}
+	return "", nil
 }

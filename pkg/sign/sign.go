@@ -170,6 +170,7 @@ func (s *Signer) Attest(ctx context.Context, p Place, subject v1.Descriptor, sta
 	if err != nil {
 		return nil, explain("attesting", subject, err)
 	}
+	there := s.read(ctx, layers)
 	changed := false
 	for i, st := range statements {
 		all[i].Tag = tag
@@ -177,9 +178,9 @@ func (s *Signer) Attest(ctx context.Context, p Place, subject v1.Descriptor, sta
 		if err != nil {
 			return nil, explain("attesting", subject, err)
 		}
-		mine := func(l layer) bool { return s.wrote(ctx, l, st.PredicateType) }
-		same := func(l layer) bool { return mine(l) && s.cert == nil && bytes.Equal(envelopePayload(l.bytes), body) }
-		if slices.ContainsFunc(layers, same) {
+		mine := func(a attested) bool { return a.mine && a.predicateType == st.PredicateType }
+		same := func(a attested) bool { return mine(a) && s.cert == nil && bytes.Equal(a.body, body) }
+		if slices.ContainsFunc(there, same) {
 			all[i].Kept = true
 			continue
 		}
@@ -187,11 +188,15 @@ func (s *Signer) Attest(ctx context.Context, p Place, subject v1.Descriptor, sta
 		if err != nil {
 			return nil, explain("attesting", subject, err)
 		}
-		layers = append(slices.DeleteFunc(layers, mine), l)
+		there = append(slices.DeleteFunc(there, mine), attested{l, true, st.PredicateType, body})
 		changed = true
 	}
 	if !changed {
 		return all, nil
+	}
+	layers = layers[:0]
+	for _, a := range there {
+		layers = append(layers, a.layer)
 	}
 	return all, explain("attesting", subject, s.write(ctx, p, subject, f, tag, artifactAttestation, layers))
 }
@@ -280,19 +285,29 @@ func (s *Signer) envelope(ctx context.Context, predicateType string, body []byte
 	return l, pr.annotate(&l)
 }
 
-// wrote says whether a layer is an attestation of that type which this key
-// signed.
-func (s *Signer) wrote(ctx context.Context, l layer, predicateType string) bool {
+// attested is an attestation that is there already, or was just made.
+type attested struct {
+	layer         layer
+	mine          bool // this key signed it; what follows is empty otherwise
+	predicateType string
+	body          []byte // of the statement
+}
+
+// read opens the attestations that this key signed.
+func (s *Signer) read(ctx context.Context, layers []layer) []attested {
 	pub, err := s.PublicKey()
-	if err != nil {
-		return false
+	var all []attested
+	for _, l := range layers {
+		a := attested{layer: l}
+		if err == nil {
+			var st statement
+			if body, err := openEnvelope(ctx, pub.verifier, l.bytes); err == nil && json.Unmarshal(body, &st) == nil {
+				a.mine, a.predicateType, a.body = true, st.PredicateType, body
+			}
+		}
+		all = append(all, a)
 	}
-	body, err := openEnvelope(ctx, pub.verifier, l.bytes)
-	if err != nil {
-		return false
-	}
-	var st statement
-	return json.Unmarshal(body, &st) == nil && st.PredicateType == predicateType
+	return all
 }
 
 // existing are the layers of what is there already in that form.
