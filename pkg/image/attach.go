@@ -42,13 +42,14 @@ func attach(dir string, img v1.Image, tag string) error {
 		return err
 	}
 	defer lock.Close()
-	// A file system without locks is borne, as elsewhere.
-	_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
-	l, err := readLayout(os.DirFS(dir))
+	// Blobs are in nobody's way; only what names them is.
+	entry, subject, err := addImage(dir, img)
 	if err != nil {
 		return err
 	}
-	entry, subject, err := addImage(dir, img)
+	// A file system without locks is borne, as elsewhere.
+	_ = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
+	l, err := readLayout(os.DirFS(dir))
 	if err != nil {
 		return err
 	}

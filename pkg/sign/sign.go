@@ -218,23 +218,39 @@ func (s Statement) marshal(subject v1.Descriptor) ([]byte, error) {
 	if s.Whole != nil {
 		return s.Whole, checkWhole(s, subject)
 	}
-	predicate := s.Predicate
-	if predicate == nil {
-		predicate = json.RawMessage("{}")
+	predicate := bytes.TrimSpace(s.Predicate)
+	if s.Predicate == nil {
+		predicate = []byte("{}")
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(statement{
+	// An SBOM is large, and on one line already: it is not written anew.
+	if bytes.IndexByte(predicate, '\n') >= 0 || !json.Valid(predicate) {
+		var b bytes.Buffer
+		if err := json.Compact(&b, predicate); err != nil {
+			return nil, fmt.Errorf("the predicate %s is no JSON: %w", s.PredicateType, err)
+		}
+		predicate = b.Bytes()
+	}
+	const placeholder = "0"
+	frame, err := marshalPlain(statement{
 		Type:          statementV1,
 		Subject:       []statementSubject{{Digest: map[string]string{subject.Digest.Algorithm: subject.Digest.Hex}}},
 		PredicateType: s.PredicateType,
-		Predicate:     predicate,
+		Predicate:     json.RawMessage(placeholder),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("the predicate %s is no JSON: %w", s.PredicateType, err)
+		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	before := bytes.TrimSuffix(frame, []byte(placeholder+"}"))
+	return slices.Concat(before, predicate, []byte("}")), nil
+}
+
+// marshalPlain is JSON without escapes for HTML.
+func marshalPlain(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 func checkWhole(s Statement, subject v1.Descriptor) error {
@@ -257,12 +273,21 @@ func (s *Signer) seal(ctx context.Context, body []byte) (env, raw []byte, err er
 	if raw, err = s.key.SignMessage(bytes.NewReader(dsse.PAE(payloadInToto, body)), options.WithContext(ctx)); err != nil {
 		return nil, nil, err
 	}
-	env, err = json.Marshal(dsse.Envelope{
+	// In base64 nothing is to be escaped, so JSON's writer, which looks for what
+	// is, does not see it.
+	const placeholder = "*"
+	frame, err := json.Marshal(dsse.Envelope{
 		PayloadType: payloadInToto,
-		Payload:     base64.StdEncoding.EncodeToString(body),
+		Payload:     placeholder,
 		Signatures:  []dsse.Signature{{Sig: base64.StdEncoding.EncodeToString(raw)}},
 	})
-	if err == nil && len(env) > maxAttestation {
+	if err != nil {
+		return nil, nil, err
+	}
+	before, after, _ := bytes.Cut(frame, []byte(placeholder))
+	env = make([]byte, 0, len(frame)+base64.StdEncoding.EncodedLen(len(body)))
+	env = append(base64.StdEncoding.AppendEncode(append(env, before...), body), after...)
+	if len(env) > maxAttestation {
 		err = fmt.Errorf("the statement makes an attestation of %d bytes: at most %d are read again", len(env), maxAttestation)
 	}
 	return env, raw, err
