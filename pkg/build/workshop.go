@@ -3,6 +3,7 @@ package build
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/etcdimg/etcdimg/pkg/etcd"
@@ -70,6 +71,47 @@ func (b *Builder) newWorkshop(ctx context.Context, p *profile.Profile, l *lock.L
 // newPresses compresses as many layers at once as there are processors, up to
 // a number that bounds the memory: each takes up to some 200 MB.
 func newPresses() chan struct{} { return make(chan struct{}, min(runtime.GOMAXPROCS(0), 8)) }
+
+// pieces are all pieces, those of etcd first.
+func (w *workshop) pieces() []*piece {
+	if w.migrate == nil {
+		return w.etcd
+	}
+	return append(slices.Clone(w.etcd), w.migrate)
+}
+
+// first lets one of the pieces for an architecture go before the others, and
+// returns what each of them does: to wait for its turn before it begins, and to say
+// that it has ended. Go commands that begin side by side with a cold build cache each
+// compile the standard library; after the first one it is there. What is cached
+// waits for nobody.
+func (w *workshop) first(arch string) (wait func(context.Context, *piece) error, done func(*piece)) {
+	var lead *piece
+	for _, p := range w.pieces() {
+		if !p.cached(arch) {
+			lead = p
+			break
+		}
+	}
+	ended := make(chan struct{})
+	wait = func(ctx context.Context, p *piece) error {
+		if p == lead || p.cached(arch) {
+			return nil
+		}
+		select {
+		case <-ended:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	done = func(p *piece) {
+		if p == lead {
+			close(ended)
+		}
+	}
+	return wait, done
+}
 
 // compile waits for a place, unless there is nothing to compile.
 func (w *workshop) compile(ctx context.Context, p *piece, arch string) (map[string]rootfs.Content, error) {

@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -28,7 +29,7 @@ import (
 func main() {
 	runs := flag.Int("runs", 5, "how often to measure the quick builds; medians are shown")
 	cold := flag.Bool("cold", true, "measure cold builds, too")
-	only := flag.String("only", "", "measure one part only: debian, lines, migrate or statements")
+	only := flag.String("only", "", "measure one part only: "+strings.Join(alone(), ", "))
 	lines := flag.String("lines", "3.7.3,3.6.16,3.5.35,3.4.26,3.3.27,3.2.32,3.1.20,3.0.17,2.3.8", "the etcd versions whose cold builds are measured together, one from 3.5 on first")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -38,6 +39,9 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+// alone are the parts that can be measured without the others.
+func alone() []string { return []string{"cold", "debian", "lines", "migrate", "statements"} }
 
 // row is one line of the table.
 type row struct {
@@ -51,33 +55,29 @@ func bench(ctx context.Context, runs int, cold bool, only string, lines []string
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	var rows []row
-	steps := []func(context.Context) ([]row, error){
-		func(ctx context.Context) ([]row, error) { return b.warm(ctx, runs) },
-		func(ctx context.Context) ([]row, error) { return b.locks(ctx, runs) },
-		b.sizes,
-		func(ctx context.Context) ([]row, error) { return b.statements(ctx, runs) },
-		func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) },
-		func(ctx context.Context) ([]row, error) { return b.migrate(ctx, runs) },
+	parts := map[string]func(context.Context) ([]row, error){
+		"cold":       b.cold,
+		"lines":      func(ctx context.Context) ([]row, error) { return b.lines(ctx, lines) },
+		"warm":       func(ctx context.Context) ([]row, error) { return b.warm(ctx, runs) },
+		"locks":      func(ctx context.Context) ([]row, error) { return b.locks(ctx, runs) },
+		"sizes":      b.sizes,
+		"statements": func(ctx context.Context) ([]row, error) { return b.statements(ctx, runs) },
+		"debian":     func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) },
+		"migrate":    func(ctx context.Context) ([]row, error) { return b.migrate(ctx, runs) },
 	}
-	all := func(ctx context.Context) ([]row, error) { return b.lines(ctx, lines) }
+	names := []string{"warm", "locks", "sizes", "statements", "debian", "migrate"}
 	switch {
-	case only == "migrate":
-		steps = steps[len(steps)-1:]
-	case only == "statements":
-		steps = []func(context.Context) ([]row, error){func(ctx context.Context) ([]row, error) { return b.statements(ctx, runs) }}
-	case only == "debian":
-		steps = []func(context.Context) ([]row, error){func(ctx context.Context) ([]row, error) { return b.debian(ctx, runs) }}
-	case only == "lines":
-		steps = []func(context.Context) ([]row, error){all}
+	case slices.Contains(alone(), only):
+		names = []string{only}
 	case only != "":
-		return fmt.Errorf("-only=%s: there are debian, lines, migrate and statements", only)
+		return fmt.Errorf("-only=%s: there are %s", only, strings.Join(alone(), ", "))
 	case cold:
 		// First, so that the cold build's layers and binaries serve the warm ones.
-		steps = append([]func(context.Context) ([]row, error){b.cold, all}, steps...)
+		names = append([]string{"cold", "lines"}, names...)
 	}
-	for _, step := range steps {
-		r, err := step(ctx)
+	var rows []row
+	for _, name := range names {
+		r, err := parts[name](ctx)
 		if err != nil {
 			return err
 		}
