@@ -127,7 +127,7 @@ func newBench(ctx context.Context, only string) (*workbench, error) {
 		return b, nil
 	}
 	err = b.prepare(ctx)
-	if err == nil && only == "" {
+	if err == nil && (only == "" || only == "cold") {
 		err = b.prepareOthers(ctx)
 	}
 	if err != nil {
