@@ -11,20 +11,24 @@ import (
 const coldRatio = 1.05 // a cold build is to take this much of go build's time at most
 
 // cold measures a build with empty caches against the plain go build of the
-// same packages, for the same architectures, with the same toolchain and
-// flags, from an equally empty build cache. Modules are there already for both.
+// same programs, etcd and migrate, for the same architectures, with the same
+// toolchain, from an equally empty build cache. Modules are there already for both.
 func (b *workbench) cold(ctx context.Context) ([]row, error) {
 	fmt.Fprintln(os.Stderr, "measuring go build with a cold build cache")
 	var plain cost
 	for _, arch := range b.profile.Archs {
-		_, c, err := b.goCommand(map[string]string{"GOARCH": arch, "GOCACHE": filepath.Join(b.root, "cold-go")},
-			"build", "-trimpath", "-buildvcs=false", "-ldflags", strings.Join(linkerFlags, " "), "-o", filepath.Join(b.root, "etcd-"+arch), server).run(ctx)
-		if err != nil {
-			return nil, err
+		for _, program := range []struct{ dir, pkg string }{{b.module, server}, {b.repo, "./migrate"}} {
+			build := b.goCommand(map[string]string{"GOARCH": arch, "GOCACHE": filepath.Join(b.root, "cold-go")},
+				"build", "-trimpath", "-buildvcs=false", "-ldflags", strings.Join(linkerFlags, " "), "-o", filepath.Join(b.root, "plain"), program.pkg)
+			build.dir = program.dir
+			_, c, err := build.run(ctx)
+			if err != nil {
+				return nil, err
+			}
+			plain.wall += c.wall
+			plain.cpu += c.cpu
+			plain.peak = max(plain.peak, c.peak)
 		}
-		plain.wall += c.wall
-		plain.cpu += c.cpu
-		plain.peak = max(plain.peak, c.peak)
 	}
 	fmt.Fprintln(os.Stderr, "measuring a build with cold caches")
 	build := b.build(b.cache(), filepath.Join(b.repo, profilePath))
