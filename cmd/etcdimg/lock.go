@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -178,7 +179,7 @@ func lockOne(cmd *cobra.Command, p *profile.Profile, f lockFlags, c *cache.Cache
 		}
 		report.Moved = append(report.Moved, moved...)
 		if len(databases) > 0 {
-			if report.NotJudged, err = audit.MarkMoves(report.Moved, old, fresh, databases); err != nil {
+			if report.NotJudged, err = audit.MarkMoves(report.Moved, debs(old), debs(fresh), databases); err != nil {
 				return err
 			}
 		}
@@ -201,6 +202,21 @@ func lockOne(cmd *cobra.Command, p *profile.Profile, f lockFlags, c *cache.Cache
 		return err
 	}
 	return printLock(cmd.OutOrStdout(), report, f.output)
+}
+
+// debs are the Debian packages of a lock by their sources.
+func debs(l *lock.Lock) map[audit.DebOf]audit.Deb {
+	found := map[audit.DebOf]audit.Deb{}
+	for _, set := range l.Debian {
+		for _, p := range set.Packages {
+			source, version, ok := strings.Cut(strings.TrimSuffix(p.Source, ")"), " (")
+			if !ok {
+				version = p.Version
+			}
+			found[audit.DebOf{Name: p.Name, Arch: set.Arch}] = audit.Deb{Suite: p.Suite, Source: cmp.Or(source, p.Name), Version: version}
+		}
+	}
+	return found
 }
 
 // choose pins everything, or what the older lock leaves open.

@@ -11,8 +11,17 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/audit/osv"
 	"github.com/etcdimg/etcdimg/pkg/debian"
 	"github.com/etcdimg/etcdimg/pkg/diff"
-	"github.com/etcdimg/etcdimg/pkg/lock"
 )
+
+// Deb is a Debian package as databases know it: by its source.
+type Deb struct {
+	Suite   string // trixie-security
+	Source  string // name of the source package
+	Version string // of the source package, deb-version(7)
+}
+
+// DebOf names a Debian package among those of a lock.
+type DebOf struct{ Name, Arch string } // GOARCH
 
 // MarkMoves notes on the changes from one lock to another what databases know of
 // them: vulnerabilities that the old version has and the new one does not
@@ -22,8 +31,8 @@ import (
 //
 // The gaps are kinds of changes that no database has records about: without a mark
 // they are not known to be harmless.
-func MarkMoves(changes []diff.Change, old, new *lock.Lock, databases []*osv.Database) ([]Gap, error) {
-	m := marker{databases: databases, missing: map[string]bool{}, sources: [2]map[string]lock.Package{debs(old), debs(new)}}
+func MarkMoves(changes []diff.Change, old, new map[DebOf]Deb, databases []*osv.Database) ([]Gap, error) {
+	m := marker{databases: databases, missing: map[string]bool{}, debs: [2]map[DebOf]Deb{old, new}}
 	for i := range changes {
 		before, after, err := m.both(&changes[i])
 		if err != nil {
@@ -41,18 +50,8 @@ func MarkMoves(changes []diff.Change, old, new *lock.Lock, databases []*osv.Data
 
 type marker struct {
 	databases []*osv.Database
-	missing   map[string]bool            // ecosystems
-	sources   [2]map[string]lock.Package // of the old lock and of the new one: name and GOARCH → package
-}
-
-func debs(l *lock.Lock) map[string]lock.Package {
-	found := map[string]lock.Package{}
-	for _, set := range l.Debian {
-		for _, p := range set.Packages {
-			found[p.Name+" "+set.Arch] = p
-		}
-	}
-	return found
+	missing   map[string]bool // ecosystems
+	debs      [2]map[DebOf]Deb
 }
 
 // both are the vulnerabilities of what was there and of what takes its place.
@@ -69,11 +68,11 @@ func (m *marker) both(c *diff.Change) (before, after []string, err error) {
 	case diff.Package:
 		for _, arch := range c.Archs {
 			for i, found := range []*[]string{&before, &after} {
-				p, ok := m.sources[i][c.Name+" "+arch]
+				d, ok := m.debs[i][DebOf{c.Name, arch}]
 				if !ok {
 					continue
 				}
-				more, err := m.deb(p)
+				more, err := m.deb(d)
 				if err != nil {
 					return nil, nil, err
 				}
@@ -94,20 +93,13 @@ func (m *marker) goVersion(module, version string) ([]string, error) {
 	return m.find("Go", module, version, compareModules)
 }
 
-func (m *marker) deb(p lock.Package) ([]string, error) {
-	system := debianOf(p.Suite)
+func (m *marker) deb(d Deb) ([]string, error) {
+	system := debianOf(d.Suite)
 	if system == "" {
-		m.missing["Debian's "+p.Suite] = true
+		m.missing["Debian's "+d.Suite] = true
 		return nil, nil
 	}
-	source, version, ok := strings.Cut(strings.TrimSuffix(p.Source, ")"), " (")
-	if source == "" {
-		source = p.Name
-	}
-	if !ok {
-		version = p.Version
-	}
-	return m.find(system, source, version, debian.CompareVersions)
+	return m.find(system, d.Source, d.Version, debian.CompareVersions)
 }
 
 // debianOf is OSV's name of the release that a suite belongs to; empty for one
