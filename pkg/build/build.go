@@ -201,25 +201,18 @@ func (b *Builder) buildImage(ctx context.Context, p *profile.Profile, l *lock.Lo
 	tree := rootfs.New()
 	made := programs{etcd: make([]map[string]rootfs.Content, len(l.Etcd))}
 	g, gctx := errgroup.WithContext(ctx)
-	wait, done := w.first(string(arch))
-	compile := func(p *piece) (map[string]rootfs.Content, error) {
-		defer done(p)
-		if err := wait(gctx, p); err != nil {
-			return nil, err
-		}
-		return w.compile(gctx, p, string(arch))
-	}
+	first := newTurn()
 	for i, piece := range w.etcd {
 		g.Go(func() error {
 			var err error
-			made.etcd[i], err = compile(piece)
+			made.etcd[i], err = w.compile(gctx, piece, string(arch), first)
 			return err
 		})
 	}
 	if w.migrate != nil {
 		g.Go(func() error {
 			var err error
-			made.migrate, err = compile(w.migrate)
+			made.migrate, err = w.compile(gctx, w.migrate, string(arch), first)
 			made.script = b.Operator.Script()
 			return err
 		})

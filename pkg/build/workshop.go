@@ -3,8 +3,8 @@ package build
 import (
 	"context"
 	"runtime"
-	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/etcdimg/etcdimg/pkg/etcd"
 	"github.com/etcdimg/etcdimg/pkg/lock"
@@ -72,54 +72,41 @@ func (b *Builder) newWorkshop(ctx context.Context, p *profile.Profile, l *lock.L
 // a number that bounds the memory: each takes up to some 200 MB.
 func newPresses() chan struct{} { return make(chan struct{}, min(runtime.GOMAXPROCS(0), 8)) }
 
-// pieces are all pieces, those of etcd first.
-func (w *workshop) pieces() []*piece {
-	if w.migrate == nil {
-		return w.etcd
-	}
-	return append(slices.Clone(w.etcd), w.migrate)
+// turn lets whatever is compiled first for an architecture go before the rest. Go
+// commands that begin side by side with a cold build cache each compile the standard
+// library; after the first one it is there.
+type turn struct {
+	taken atomic.Bool
+	ended chan struct{}
 }
 
-// first lets one of the pieces for an architecture go before the others, and
-// returns what each of them does: to wait for its turn before it begins, and to say
-// that it has ended. Go commands that begin side by side with a cold build cache each
-// compile the standard library; after the first one it is there. What is cached
-// waits for nobody.
-func (w *workshop) first(arch string) (wait func(context.Context, *piece) error, done func(*piece)) {
-	var lead *piece
-	for _, p := range w.pieces() {
-		if !p.cached(arch) {
-			lead = p
-			break
-		}
+func newTurn() *turn { return &turn{ended: make(chan struct{})} }
+
+// begin waits, unless it is the first; end is to be called in any case.
+func (t *turn) begin(ctx context.Context) (end func(), err error) {
+	if t.taken.CompareAndSwap(false, true) {
+		return func() { close(t.ended) }, nil
 	}
-	ended := make(chan struct{})
-	wait = func(ctx context.Context, p *piece) error {
-		if p == lead || p.cached(arch) {
-			return nil
-		}
-		select {
-		case <-ended:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+	select {
+	case <-t.ended:
+		return func() {}, nil
+	case <-ctx.Done():
+		return func() {}, ctx.Err()
 	}
-	done = func(p *piece) {
-		if p == lead {
-			close(ended)
-		}
-	}
-	return wait, done
 }
 
-// compile waits for a place, unless there is nothing to compile.
-func (w *workshop) compile(ctx context.Context, p *piece, arch string) (map[string]rootfs.Content, error) {
+// compile waits for its turn and a place, unless there is nothing to compile.
+func (w *workshop) compile(ctx context.Context, p *piece, arch string, t *turn) (map[string]rootfs.Content, error) {
 	b, task := w.builder, p.task(arch)
 	if p.cached(arch) {
 		found, err := p.compile(ctx, arch)
 		b.emit(Event{Kind: Finished, Task: task, Detail: "cached", Err: err})
 		return found, err
+	}
+	end, err := t.begin(ctx)
+	defer end()
+	if err != nil {
+		return nil, err
 	}
 	select {
 	case w.places <- struct{}{}:
@@ -128,7 +115,7 @@ func (w *workshop) compile(ctx context.Context, p *piece, arch string) (map[stri
 		return nil, ctx.Err()
 	}
 	b.emit(Event{Kind: Started, Task: task, Detail: "compiling"})
-	err := p.prefetch()
+	err = p.prefetch()
 	var made map[string]rootfs.Content
 	if err == nil {
 		made, err = p.compile(ctx, arch)
