@@ -194,7 +194,7 @@ func (f pipelineFlags) run(cmd *cobra.Command, p *profile.Profile, describe []bu
 	if err != nil {
 		return nil, usagef(cmd, "%w", err)
 	}
-	l, err := f.findLock(p)
+	l, err := f.findLock(p, archs)
 	if err != nil {
 		return nil, err
 	}

@@ -132,7 +132,9 @@ made of them; layers are made again by the next build.`,
 		}
 		return withCache(func(c *cache.Cache) error {
 			if len(f.needed) > 0 {
-				keep, err := selectInputs(cmd, c, f.needed, (*build.Builder).Keep)
+				keep, err := selectInputs(cmd, c, f.needed, nil, func(b *build.Builder, p *profile.Profile, l *lock.Lock, _ []profile.Arch) (cache.Selection, error) {
+					return b.Keep(p, l)
+				})
 				if err != nil {
 					return err
 				}
@@ -211,6 +213,7 @@ func newCacheVerifyCommand() *cobra.Command {
 
 func newCacheExportCommand() *cobra.Command {
 	var all bool
+	var archs []string
 	cmd := &cobra.Command{
 		Use:   "export FILE [PROFILE...]",
 		Short: "Write what the locks of profiles need, or the whole cache, to a file",
@@ -224,6 +227,8 @@ the same kind of machine: the toolchain that compiles is in the file.`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "write the whole cache")
+	cmd.Flags().StringSliceVar(&archs, "arch", nil, "what is needed for this architecture only, or for the machine's own: host (repeatable)")
+	cmd.MarkFlagsMutuallyExclusive("all", "arch")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if all == (len(args) > 1) {
 			return usagef(cmd, "name profiles, or say --all")
@@ -231,7 +236,7 @@ the same kind of machine: the toolchain that compiles is in the file.`,
 		return withCache(func(c *cache.Cache) error {
 			s, err := c.All()
 			if !all {
-				s, err = selectInputs(cmd, c, args[1:], exported)
+				s, err = selectInputs(cmd, c, args[1:], archs, exported)
 			}
 			if err != nil {
 				return err
@@ -242,12 +247,13 @@ the same kind of machine: the toolchain that compiles is in the file.`,
 	return cmd
 }
 
-// selector tells which entries of the cache belong to a lock.
-type selector func(*build.Builder, *profile.Profile, *lock.Lock) (cache.Selection, error)
+// selector tells which entries of the cache belong to a lock, for some
+// architectures.
+type selector func(*build.Builder, *profile.Profile, *lock.Lock, []profile.Arch) (cache.Selection, error)
 
-// exported are the inputs of a lock, for all of its architectures.
-func exported(b *build.Builder, p *profile.Profile, l *lock.Lock) (cache.Selection, error) {
-	s, err := b.Inputs(l, p.Archs)
+// exported are the inputs of a lock.
+func exported(b *build.Builder, p *profile.Profile, l *lock.Lock, archs []profile.Arch) (cache.Selection, error) {
+	s, err := b.Inputs(l, archs)
 	if err != nil {
 		err = fmt.Errorf("%s: %w\nfetch it first: etcdimg fetch %s", argOf(p), err, argOf(p))
 	}
@@ -255,8 +261,8 @@ func exported(b *build.Builder, p *profile.Profile, l *lock.Lock) (cache.Selecti
 }
 
 // selectInputs brings together what of the cache belongs to the locks of
-// profiles.
-func selectInputs(cmd *cobra.Command, c *cache.Cache, paths []string, of selector) (cache.Selection, error) {
+// profiles, for the named architectures or all.
+func selectInputs(cmd *cobra.Command, c *cache.Cache, paths, archNames []string, of selector) (cache.Selection, error) {
 	var all cache.Selection
 	profiles, err := loadAll(paths)
 	if err != nil {
@@ -270,11 +276,15 @@ func selectInputs(cmd *cobra.Command, c *cache.Cache, paths []string, of selecto
 		return all, err
 	}
 	for _, p := range profiles {
-		l, err := f.findLock(p)
+		archs, err := chooseArchs(cmd, p, archNames)
 		if err != nil {
 			return all, err
 		}
-		one, err := of(b, p, l)
+		l, err := f.findLock(p, archs)
+		if err != nil {
+			return all, err
+		}
+		one, err := of(b, p, l, archs)
 		if err != nil {
 			return all, err
 		}

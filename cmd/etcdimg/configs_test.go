@@ -35,7 +35,7 @@ func TestLocksOfConfigsAreUpToDate(t *testing.T) {
 			t.Errorf("%v\n%s", err, remedy)
 			continue
 		}
-		if err := build.Match(p, l); err != nil {
+		if err := build.Match(p, l, p.Archs); err != nil {
 			t.Errorf("configs/%s: %v\n%s", path, err, remedy)
 		}
 		if l.Migrate == nil {

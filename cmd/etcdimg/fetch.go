@@ -57,7 +57,7 @@ func runFetch(cmd *cobra.Command, paths, archNames []string, f inputFlags) error
 		if err != nil {
 			return err
 		}
-		l, err := f.findLock(p)
+		l, err := f.findLock(p, archs)
 		if err != nil {
 			return err
 		}

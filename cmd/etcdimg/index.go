@@ -228,7 +228,7 @@ func lockedBy(path string) (func(*provenance.Inputs) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := build.Match(p, l); err != nil {
+	if err := build.Match(p, l, p.Archs); err != nil {
 		return nil, fmt.Errorf("%s: %w", lockOf(p), err)
 	}
 	return func(in *provenance.Inputs) error {

@@ -58,8 +58,8 @@ func (f *inputFlags) options(cmd *cobra.Command, c build.Store, show *progress) 
 }
 
 // findLock reads the lock beside a profile and makes sure that it is of the
-// profile as it is now. Without one it returns nil, unless there must be one.
-func (f *inputFlags) findLock(p *profile.Profile) (*lock.Lock, error) {
+// profile, and of its local files for some architectures, as they are now. Without one it returns nil, unless there must be one.
+func (f *inputFlags) findLock(p *profile.Profile, archs []profile.Arch) (*lock.Lock, error) {
 	if f.unlocked != "" {
 		return nil, nil
 	}
@@ -74,7 +74,7 @@ func (f *inputFlags) findLock(p *profile.Profile) (*lock.Lock, error) {
 	case err != nil:
 		return nil, err
 	}
-	if err := build.Match(p, l); err != nil {
+	if err := build.Match(p, l, archs); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", path, err, remedy)
 	}
 	return l, nil

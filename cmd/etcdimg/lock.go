@@ -155,7 +155,7 @@ func lockOne(cmd *cobra.Command, p *profile.Profile, f lockFlags, c *cache.Cache
 		return fmt.Errorf("%w\nTo begin anew, remove %s", err, was)
 	default:
 		if f.check {
-			if err := build.Match(p, old); err != nil {
+			if err := build.Match(p, old, p.Archs); err != nil {
 				return fmt.Errorf("%s: %w\nlock again: etcdimg lock %s", was, err, argOf(p))
 			}
 		}

@@ -431,7 +431,7 @@ func TestLocalFilesByArchitecture(t *testing.T) {
 		if b, ok := local[name]; ok {
 			return []byte(b), nil
 		}
-		return nil, os.ErrNotExist
+		return nil, &os.PathError{Op: "open", Path: name, Err: os.ErrNotExist}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -444,14 +444,32 @@ func TestLocalFilesByArchitecture(t *testing.T) {
 	}
 	l := pins(p)
 	l.FormatVersion, l.Profile = lock.FormatVersion, p.Digest()
-	if err := build.Match(p, l); err == nil || !strings.Contains(err.Error(), "bin/tool-amd64") || !strings.Contains(err.Error(), "bin/tool-arm64") {
+	if err := build.Match(p, l, p.Archs); err == nil || !strings.Contains(err.Error(), "bin/tool-amd64") || !strings.Contains(err.Error(), "bin/tool-arm64") {
 		t.Errorf("a lock without the files: %v", err)
 	}
 	for path, b := range local {
 		l.Files = append(l.Files, lock.LocalFile{Path: path, SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(b)))})
 	}
 	slices.SortFunc(l.Files, func(a, b lock.LocalFile) int { return strings.Compare(a.Path, b.Path) })
-	if err := build.Match(p, l); err != nil {
+	if err := build.Match(p, l, p.Archs); err != nil {
 		t.Errorf("a lock of these files: %v", err)
+	}
+	delete(local, "bin/tool-arm64")
+	if err := build.Match(p, l, []profile.Arch{"amd64"}); err != nil {
+		t.Errorf("amd64 alone, without the file of arm64: %v", err)
+	}
+	one, err := newLab(t, t.TempDir()).Build(t.Context(), p, l, []profile.Arch{"amd64"}, func(*build.Result) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(one.Images) != 1 || one.Images[0].Digest != r.Images[0].Digest {
+		t.Errorf("amd64 alone is %v, with arm64 %v", one.Images, r.Images)
+	}
+	if err := build.Match(p, l, p.Archs); err == nil || !strings.Contains(err.Error(), "bin/tool-arm64") {
+		t.Errorf("both, without the file of arm64: %v", err)
+	}
+	local["bin/tool-amd64"] = "another"
+	if err := build.Match(p, l, []profile.Arch{"amd64"}); err == nil || !strings.Contains(err.Error(), "bin/tool-amd64") || strings.Contains(err.Error(), "bin/tool-arm64") {
+		t.Errorf("another file for amd64: %v", err)
 	}
 }

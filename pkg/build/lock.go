@@ -17,13 +17,13 @@ import (
 	"github.com/etcdimg/etcdimg/pkg/profile"
 )
 
-// blank is the lock of a profile before anything is pinned.
-func blank(p *profile.Profile) (*lock.Lock, error) {
+// blank is the lock of a profile for some architectures before anything is pinned.
+func blank(p *profile.Profile, archs []profile.Arch) (*lock.Lock, error) {
 	config, err := p.JSON()
 	if err != nil {
 		return nil, err
 	}
-	files, err := localFiles(p)
+	files, err := localFiles(p, archs)
 	if err != nil {
 		return nil, err
 	}
@@ -33,11 +33,12 @@ func blank(p *profile.Profile) (*lock.Lock, error) {
 	}, nil
 }
 
-// localFiles are the digests of what a profile takes from beside it, by path.
-func localFiles(p *profile.Profile) ([]lock.LocalFile, error) {
+// localFiles are the digests of what a profile takes from beside it for some
+// architectures, by path.
+func localFiles(p *profile.Profile, archs []profile.Arch) ([]lock.LocalFile, error) {
 	named := map[string]string{} // path → key
 	for i, f := range p.Contents.Files {
-		for _, arch := range p.Archs {
+		for _, arch := range archs {
 			named[f.SourceFor(arch)] = fmt.Sprintf("contents.files[%d]", i)
 		}
 	}
@@ -93,8 +94,9 @@ func (e *MismatchError) Error() string {
 
 // Match tells whether a lock is of a profile, and of an image format that this
 // etcdimg makes. Its error for a profile that changed since is a
-// *MismatchError, which names every key.
-func Match(p *profile.Profile, l *lock.Lock) error {
+// *MismatchError, which names every key. Of local files it reads those of the
+// given architectures: others need not be there.
+func Match(p *profile.Profile, l *lock.Lock, archs []profile.Arch) error {
 	if err := Supported(l.FormatVersion); err != nil {
 		return err
 	}
@@ -109,11 +111,15 @@ func Match(p *profile.Profile, l *lock.Lock) error {
 			e.Differences = append(e.Differences, Mismatch{d, file, line})
 		}
 	}
-	files, err := localFiles(p)
+	files, err := localFiles(p, archs)
 	if err != nil {
 		return err
 	}
-	e.files(l.Files, files)
+	needed, all := p.Sources(archs), p.Sources(p.Archs)
+	then := slices.DeleteFunc(slices.Clone(l.Files), func(f lock.LocalFile) bool {
+		return slices.Contains(all, f.Path) && !slices.Contains(needed, f.Path)
+	})
+	e.files(then, files)
 	if len(e.Differences) > 0 {
 		return e
 	}

@@ -73,7 +73,7 @@ func TestALockMatchesItsProfileUntilAKeyOrAFileChanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, l := locked(t, bare)
-			err := build.Match(reload(t, p, c.old, c.new), l)
+			err := build.Match(reload(t, p, c.old, c.new), l, p.Archs)
 			if c.keys == nil {
 				if err != nil {
 					t.Error(err)
@@ -95,11 +95,11 @@ func TestALockMatchesItsProfileUntilAKeyOrAFileChanges(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(filepath.Dir(p.File()), "motd"), []byte("another\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := build.Match(p, l); err == nil || !strings.Contains(err.Error(), "file motd: 5891b5b5") {
+	if err := build.Match(p, l, p.Archs); err == nil || !strings.Contains(err.Error(), "file motd: 5891b5b5") {
 		t.Errorf("with another file beside the profile: %v", err)
 	}
 	p = reload(t, p, "{source: motd", "{source: nowhere")
-	if err := build.Match(p, l); err == nil || !strings.Contains(err.Error(), "p.yaml:5: contents.files[0]: ") {
+	if err := build.Match(p, l, p.Archs); err == nil || !strings.Contains(err.Error(), "p.yaml:5: contents.files[0]: ") {
 		t.Errorf("with a file that is missing: %v", err)
 	}
 }
@@ -108,7 +108,7 @@ func TestALockOfAnotherImageFormatIsRefused(t *testing.T) {
 	for format, want := range map[int]string{lock.FormatVersion + 1: "use a newer etcdimg", 0: "can not make any more"} {
 		p, l := locked(t, bare)
 		l.FormatVersion = format
-		if err := build.Match(p, l); err == nil || !strings.Contains(err.Error(), want) {
+		if err := build.Match(p, l, p.Archs); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("format %d: %v", format, err)
 		}
 	}
@@ -121,7 +121,7 @@ func TestAKeyThatEtcdimgLearntSinceIsNoMismatch(t *testing.T) {
 	i := strings.Index(text, `"layering"`)
 	l.Config = []byte(strings.TrimRight(strings.TrimSpace(text[:i]), ",") + "}")
 	l.Profile = lock.ConfigDigest(l.Config)
-	if err := build.Match(p, l); err != nil {
+	if err := build.Match(p, l, p.Archs); err != nil {
 		t.Error(err)
 	}
 }
@@ -129,11 +129,11 @@ func TestAKeyThatEtcdimgLearntSinceIsNoMismatch(t *testing.T) {
 func TestALockThatLacksSomethingIsRefused(t *testing.T) {
 	p, l := locked(t, bare)
 	l.Debian = []lock.Debian{{Arch: "amd64"}}
-	if err := build.Match(p, l); err == nil || !strings.Contains(err.Error(), "none for arm64") {
+	if err := build.Match(p, l, p.Archs); err == nil || !strings.Contains(err.Error(), "none for arm64") {
 		t.Errorf("error: %v", err)
 	}
 	l.Debian, l.Etcd = nil, nil
-	if err := build.Match(p, l); err == nil || !strings.Contains(err.Error(), "lacks etcd 3.6.16") {
+	if err := build.Match(p, l, p.Archs); err == nil || !strings.Contains(err.Error(), "lacks etcd 3.6.16") {
 		t.Errorf("error: %v", err)
 	}
 }

@@ -65,7 +65,7 @@ func (b *Builder) Relock(ctx context.Context, p *profile.Profile, old *lock.Lock
 			return nil, err
 		}
 	}
-	fresh, err := blank(p)
+	fresh, err := blank(p, p.Archs)
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // Resolve pins the inputs of a profile for the given architectures, as they
 // are offered now.
 func (b *Builder) Resolve(ctx context.Context, p *profile.Profile, archs []profile.Arch) (*lock.Lock, error) {
-	l, err := blank(p)
+	l, err := blank(p, archs)
 	if err != nil {
 		return nil, err
 	}
