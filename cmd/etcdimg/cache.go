@@ -132,9 +132,7 @@ made of them; layers are made again by the next build.`,
 		}
 		return withCache(func(c *cache.Cache) error {
 			if len(f.needed) > 0 {
-				keep, err := selectInputs(cmd, c, f.needed, nil, func(b *build.Builder, p *profile.Profile, l *lock.Lock, _ []profile.Arch) (cache.Selection, error) {
-					return b.Keep(p, l)
-				})
+				keep, err := selectInputs(cmd, c, f.needed, nil, (*build.Builder).Keep)
 				if err != nil {
 					return err
 				}

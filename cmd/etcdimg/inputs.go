@@ -58,7 +58,8 @@ func (f *inputFlags) options(cmd *cobra.Command, c build.Store, show *progress) 
 }
 
 // findLock reads the lock beside a profile and makes sure that it is of the
-// profile, and of its local files for some architectures, as they are now. Without one it returns nil, unless there must be one.
+// profile, and of its local files for some architectures, as they are now.
+// Without one it returns nil, unless there must be one.
 func (f *inputFlags) findLock(p *profile.Profile, archs []profile.Arch) (*lock.Lock, error) {
 	if f.unlocked != "" {
 		return nil, nil

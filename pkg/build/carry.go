@@ -216,15 +216,15 @@ func (b *Builder) Inputs(l *lock.Lock, archs []profile.Arch) (cache.Selection, e
 	return s, nil
 }
 
-// Keep are the entries of the cache that a lock can use: Inputs, as far as they
-// are there, and what was made of them that takes long to make.
-func (b *Builder) Keep(p *profile.Profile, l *lock.Lock) (cache.Selection, error) {
-	s, err := b.Inputs(l, p.Archs)
+// Keep are the entries of the cache that a lock can use for some architectures:
+// Inputs, as far as they are there, and what was made of them that takes long to make.
+func (b *Builder) Keep(p *profile.Profile, l *lock.Lock, archs []profile.Arch) (cache.Selection, error) {
+	s, err := b.Inputs(l, archs)
 	var missing *MissingError
 	if err != nil && !errors.As(err, &missing) {
 		return s, err
 	}
-	for _, pkg := range packagesOf(l, p.Archs) {
+	for _, pkg := range packagesOf(l, archs) {
 		if kind, key, blobs, ok := b.debian.Unpacked(pkg); ok {
 			s.Add(cache.Selection{Blobs: blobs, Records: []cache.RecordName{{Kind: kind, Key: key}}})
 		}
@@ -234,12 +234,12 @@ func (b *Builder) Keep(p *profile.Profile, l *lock.Lock) (cache.Selection, error
 		if err != nil {
 			return s, err
 		}
-		for _, arch := range p.Archs {
+		for _, arch := range archs {
 			s.Add(selection(b.compiler.Made(pin, string(arch), binaries)))
 		}
 	}
 	if carrier, ok := b.Operator.(operatorCarrier); ok && l.Migrate != nil {
-		for _, arch := range p.Archs {
+		for _, arch := range archs {
 			s.Add(selection(carrier.Made(*l.Migrate, string(arch))))
 		}
 	}
